@@ -1,0 +1,2 @@
+//! etl-worker
+fn main() {}
