@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::Receipt;
 
 /// The receipts of the messages that came with one receive: they share their deadline.
+#[derive(Debug)]
 pub(crate) struct LeaseGroup {
     receipts: Vec<Receipt>,
     lost: Vec<AtomicBool>,

@@ -1,0 +1,124 @@
+//! The staging step: deliveries become masked rows or rejects, and their personal data ends here.
+
+use std::sync::Arc;
+
+use crate::lease::LeaseGroup;
+use crate::{
+    Batch, Delivery, EventSchema, Held, KeyOrigin, Masked, Masker, MessageKey, Pii, Receipt, Reject, RejectReason,
+    Rejected, UnixMillis,
+};
+
+/// Largest body in bytes that is looked at: what SQS accepts. A larger one, from whichever source, is a reject.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// Decodes and masks deliveries: the only maker of [`Masked`] rows.
+pub struct Stager<S> {
+    schema: S,
+    masker: Arc<dyn Masker>,
+}
+
+/// What staging a receive's deliveries gave.
+#[derive(Debug)]
+pub struct Staged<R> {
+    /// Rows and rejects, to be written together.
+    pub batch: Batch<R>,
+    /// Fields that the schema does not know, dropped.
+    pub unknown_fields: u64,
+    /// Values that were masked as text because they are not what their field's name says.
+    pub non_canonical: u64,
+    pub(crate) group: Arc<LeaseGroup>,
+}
+
+impl<R> Staged<R> {
+    /// The holds on all messages, in the order of the deliveries.
+    pub fn held(&self) -> Vec<Held> {
+        Held::all(&self.group)
+    }
+}
+
+/// A delivery without its receipt.
+struct Message {
+    id: Box<str>,
+    key: Option<Box<str>>,
+    attempt: u32,
+    sent_at: UnixMillis,
+    body: Pii<Vec<u8>>,
+}
+
+impl Message {
+    fn split(delivery: Delivery) -> (Self, Receipt) {
+        let Delivery { id, key, attempt, sent_at, body, receipt } = delivery;
+        let sent_at = sent_at.unwrap_or_else(UnixMillis::now);
+        (Self { id, key, attempt, sent_at, body }, receipt)
+    }
+}
+
+impl<S: EventSchema> Stager<S> {
+    /// A stager for a schema and a masker.
+    pub fn new(schema: S, masker: Arc<dyn Masker>) -> Self {
+        Self { schema, masker }
+    }
+
+    /// Decodes and masks the deliveries of one receive.
+    pub fn stage(&self, deliveries: Vec<Delivery>) -> Staged<S::Row> {
+        let (messages, receipts): (Vec<_>, Vec<_>) = deliveries.into_iter().map(Message::split).unzip();
+        let group = LeaseGroup::new(receipts);
+        let mut staged = Staged { batch: Batch::empty(), unknown_fields: 0, non_canonical: 0, group };
+        staged.batch.rows.reserve_exact(messages.len());
+        for (index, message) in messages.into_iter().enumerate() {
+            self.stage_one(message, index, &mut staged);
+        }
+        staged
+    }
+
+    fn stage_one(&self, message: Message, index: usize, staged: &mut Staged<S::Row>) {
+        let Message { id, key, attempt, sent_at, body } = message;
+        let held = Held::nth(&staged.group, index);
+        let body_bytes = u32::try_from(body.expose().len()).unwrap_or(u32::MAX);
+        let key_is_bad = key.as_deref().and_then(unusable_key);
+        let decoded = match key_is_bad {
+            Some(reject) => Err(reject),
+            None if body.expose().len() > MAX_BODY_BYTES => {
+                Err(Reject::of_message(RejectReason::InvalidJson).with_length(body.expose().len()))
+            }
+            None => self.schema.decode_and_mask(body.as_bytes(), &*self.masker),
+        };
+        let key = match (key, decoded.is_ok()) {
+            // The key is what is wrong, or may be: the queue's own id identifies a reject whose key cannot be stored.
+            (Some(text), _) if unusable_key(&text).is_none() => MessageKey::new(text, KeyOrigin::Attribute),
+            _ => MessageKey::new(id, KeyOrigin::MessageId),
+        };
+        match decoded {
+            Ok(decoded) => {
+                staged.unknown_fields += u64::from(decoded.unknown_fields);
+                staged.non_canonical += u64::from(decoded.non_canonical);
+                staged.batch.rows.push(Masked { row: decoded.row, key, attempt, sent_at, body_bytes, held });
+            }
+            Err(reject) => {
+                let rejected = Rejected { reject, code: None, key, attempt, sent_at, body_bytes, held };
+                staged.batch.rejects.push(rejected);
+            }
+        }
+    }
+}
+
+/// Why a producer's key cannot be stored. Falling back to the queue's id instead would quietly give up what the key is for.
+fn unusable_key(key: &str) -> Option<Reject> {
+    const FIELD: &str = "message key";
+    let chars = key.chars().count();
+    if chars == 0 {
+        Some(Reject::of_field(RejectReason::EmptyField, FIELD))
+    } else if chars > MessageKey::MAX_CHARS {
+        Some(Reject::of_field(RejectReason::TooLong, FIELD).with_length(chars))
+    } else if key.contains('\0') {
+        Some(Reject::of_field(RejectReason::NulCharacter, FIELD))
+    } else {
+        None
+    }
+}
+
+impl<S> std::fmt::Debug for Stager<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stager")
+    }
+}
