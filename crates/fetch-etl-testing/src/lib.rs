@@ -1,1 +1,3 @@
 //! fetch-etl-testing
+#[cfg(feature = "postgres")]
+pub mod postgres;
