@@ -1,0 +1,154 @@
+//! Child processes, above all cargo's.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::Result;
+
+/// The workspace's root.
+pub(crate) fn root() -> &'static Path {
+    let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest_dir.parent().unwrap_or(manifest_dir)
+}
+
+/// A command that runs in the workspace's root, without what `cargo run` added to the environment for xtask itself:
+/// build scripts that watch `CARGO_MANIFEST_DIR` and its like would otherwise rebuild on every change of caller.
+pub(crate) fn command(program: impl Into<OsString>) -> Command {
+    let mut command = Command::new(program.into());
+    command.current_dir(root());
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_of_this_package)) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn is_of_this_package(name: &str) -> bool {
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+}
+
+/// Cargo, so that SQL is checked against the committed `.sqlx` only: nobody's DATABASE_URL, and no other database that
+/// happens to be configured, must have a say in what compiles.
+pub(crate) fn cargo() -> Command {
+    let mut command = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for name in [
+        "DATABASE_URL",
+        "FETCH_ETL_POSTGRES_DATABASE_URL",
+        "FETCH_ETL_SQLITE_DATABASE_URL",
+        "SQLX_OFFLINE_DIR",
+    ] {
+        command.env_remove(name);
+    }
+    command.env("SQLX_OFFLINE", "true");
+    command
+}
+
+/// Runs to the end with the terminal's input and output; an exit code other than 0 is an error.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = describe(command);
+    let status = command.status().map_err(|error| format!("cannot start `{shown}`: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`{shown}` failed: {status}").into()) }
+}
+
+/// Runs to the end and returns what it printed to stdout; stderr goes to the terminal.
+pub(crate) fn stdout_of(command: &mut Command) -> Result<String> {
+    let shown = describe(command);
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cannot start `{shown}`: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("`{shown}` failed: {}", output.status).into());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs to the end in silence; an exit code other than 0 is an error that quotes stderr's end.
+pub(crate) fn quiet(command: &mut Command) -> Result<String> {
+    let shown = describe(command);
+    let output =
+        command.stdin(Stdio::null()).output().map_err(|error| format!("cannot start `{shown}`: {error}"))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let last = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message").trim();
+        return Err(format!("`{shown}` failed: {last}").into());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The command as one would type it, with the program's name instead of its path.
+fn describe(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let mut shown = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+    for arg in command.get_args() {
+        shown.push(' ');
+        shown.push_str(&arg.to_string_lossy());
+    }
+    shown
+}
+
+/// Whether a program of that name is on PATH.
+pub(crate) fn on_path(program: &str) -> bool {
+    directories_on_path().iter().any(|dir| dir.join(program).is_file())
+}
+
+/// The directories of PATH, in order.
+pub(crate) fn directories_on_path() -> Vec<PathBuf> {
+    env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default()
+}
+
+/// Something that cargo built and that can be run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Executable {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+/// What `cargo build --message-format=json` says it made.
+pub(crate) fn executables(messages: &str) -> Vec<Executable> {
+    messages.lines().filter_map(|line| executable(&serde_json::from_str(line).ok()?)).collect()
+}
+
+fn executable(message: &serde_json::Value) -> Option<Executable> {
+    let target = message.get("target")?;
+    Some(Executable {
+        path: message.get("executable")?.as_str()?.into(),
+        kind: target.get("kind")?.get(0)?.as_str()?.to_owned(),
+        name: target.get("name")?.as_str()?.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executables_are_read_from_cargos_messages() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"core"},"executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"kind":["example"],"name":"embed"},"executable":"/t/embed"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+            "\nnot json\n",
+        );
+        let embed = Executable { kind: "example".into(), name: "embed".into(), path: "/t/embed".into() };
+        assert_eq!(executables(messages), [embed]);
+    }
+
+    #[test]
+    fn a_failure_names_the_command_and_quotes_the_last_line() {
+        let error =
+            quiet(Command::new("sh").args(["-c", "echo first >&2; echo last >&2; exit 3"])).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("`sh -c ") && text.ends_with("failed: last"), "{text}");
+    }
+
+    #[test]
+    fn the_root_is_the_workspaces() {
+        assert!(root().join("Cargo.lock").is_file());
+    }
+}

@@ -1,0 +1,95 @@
+//! `cargo xtask ci`: every check that a change must pass, the slowest last.
+
+use std::env;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::{Result, cargo, say};
+
+mod demo;
+mod migrations;
+mod readme;
+
+/// The two commands that the README promises; they are run here exactly as they stand there.
+const DEMO: &str = "cargo run --release -p etl-worker -- demo";
+const TEST: &str = "cargo xtask test";
+
+type Step = (&'static str, fn() -> Result<()>);
+
+const STEPS: [Step; 9] = [
+    ("formatting", || cargo_runs("fmt --all --check")),
+    ("README's commands are the ones run here", || readme::promises(&[DEMO, TEST])),
+    ("merged migrations stay as they are", migrations::unchanged),
+    ("licences, sources and bans", deny),
+    ("lints", || cargo_runs("clippy --workspace --all-targets --all-features -- -D warnings")),
+    ("documentation", documentation),
+    (".sqlx is up to date", || cargo_runs("xtask prepare --check")),
+    ("demo", || demo::shows_what_it_promises(&command_line(DEMO))),
+    ("tests", || cargo::run(&mut command_line(TEST))),
+];
+
+/// Runs all steps, in order, up to the first that fails.
+pub(crate) fn run() -> Result<()> {
+    let started = Instant::now();
+    let mut times = Vec::new();
+    for (name, step) in STEPS {
+        say("ci", format!("--- {name}"));
+        let started = Instant::now();
+        step().map_err(|error| format!("{name}: {error}"))?;
+        times.push((name, started.elapsed()));
+    }
+    for (name, time) in times {
+        say("ci", format!("{:>7} {name}", seconds(time)));
+    }
+    say("ci", format!("{:>7} in all", seconds(started.elapsed())));
+    Ok(())
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+/// A line as it stands in the README, as a command.
+fn command_line(line: &str) -> Command {
+    let mut words = line.split_whitespace();
+    let mut command = match words.next() {
+        Some("cargo") | None => cargo::cargo(),
+        Some(program) => cargo::command(program),
+    };
+    command.args(words);
+    command
+}
+
+fn cargo_runs(arguments: &str) -> Result<()> {
+    cargo::run(cargo::cargo().args(arguments.split_whitespace()))
+}
+
+fn documentation() -> Result<()> {
+    let mut command = cargo::cargo();
+    command.args(["doc", "--workspace", "--all-features", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+    cargo::run(&mut command)
+}
+
+/// Advisories are left to the workflow: they change from day to day, and with them whether an unchanged tree passes.
+fn deny() -> Result<()> {
+    if cargo::quiet(cargo::cargo().args(["deny", "--version"])).is_err() {
+        if env::var_os("GITHUB_ACTIONS").is_some() {
+            return Err("cargo-deny is not installed".into());
+        }
+        say("ci", "skipped: cargo-deny is not installed (cargo install --locked cargo-deny)");
+        return Ok(());
+    }
+    cargo_runs("deny --all-features check bans licenses sources")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_becomes_a_command() {
+        let command = command_line(DEMO);
+        let args: Vec<_> = command.get_args().collect();
+        assert_eq!(args, ["run", "--release", "-p", "etl-worker", "--", "demo"]);
+    }
+}
