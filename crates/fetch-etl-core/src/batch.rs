@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::{
-    Committed, ErrorClass, Held, MessageKey, Reject, RejectReason, Rejected, Returned, Sink, SinkError, UnixMillis,
-    WriteReport,
+    Committed, ErrorClass, Held, MessageKey, Reject, RejectReason, Rejected, Returned, Sink, SinkError,
+    UnixMillis, WriteReport,
 };
 
 /// A row whose personal fields went through a [`Masker`](crate::Masker), with what the ledger needs to know of its message.
@@ -62,7 +62,10 @@ impl<R> Masked<R> {
 
 impl<R> fmt::Debug for Masked<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Masked").field("key", &self.key).field("sent_at", &self.sent_at).finish_non_exhaustive()
+        f.debug_struct("Masked")
+            .field("key", &self.key)
+            .field("sent_at", &self.sent_at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,17 +120,30 @@ impl<R> Batch<R> {
         before - self.len()
     }
 
+    /// Takes messages off the front, as many as fit, but at least one.
+    pub(crate) fn take_front(&mut self, max_rows: usize, max_bytes: usize) -> Self {
+        let mut room = Room { rows: max_rows.max(1), bytes: max_bytes, empty: true };
+        let rejects = self.rejects.iter().take_while(|reject| room.admits(reject.body_bytes)).count();
+        let rows = self.rows.iter().take_while(|row| room.admits(row.body_bytes)).count();
+        Self { rows: self.rows.drain(..rows).collect(), rejects: self.rejects.drain(..rejects).collect() }
+    }
+
     /// Halves the rows; the rejects stay with the first half.
-    fn split(mut self) -> (Self, Self) {
+    pub(crate) fn split(mut self) -> (Self, Self) {
         let second = self.rows.split_off(self.rows.len() / 2);
         (self, Self { rows: second, rejects: Vec::new() })
     }
 
-    fn settle(self) -> Settled {
+    /// Turns all rows into rejects that the sink refused.
+    pub(crate) fn refuse_rows(&mut self, code: Option<crate::SinkCode>) {
+        self.rejects.extend(self.rows.drain(..).map(|row| row.refuse(code)));
+    }
+
+    pub(crate) fn settle(self, report: WriteReport) -> Settled {
         Settled {
             committed: self.rows.into_iter().map(|row| Committed(row.held)).collect(),
             rejected: self.rejects.into_iter().map(SettledReject::from).collect(),
-            report: WriteReport::default(),
+            report,
         }
     }
 }
@@ -151,11 +167,7 @@ pub struct SettledReject {
 
 impl From<Rejected> for SettledReject {
     fn from(rejected: Rejected) -> Self {
-        Self {
-            reason: rejected.reject.reason,
-            attempt: rejected.attempt,
-            returned: Returned(rejected.held),
-        }
+        Self { reason: rejected.reject.reason, attempt: rejected.attempt, returned: Returned(rejected.held) }
     }
 }
 
@@ -169,16 +181,6 @@ pub struct Settled {
     pub rejected: Vec<SettledReject>,
     /// What the sink counted.
     pub report: WriteReport,
-}
-
-impl Settled {
-    fn absorb(&mut self, other: Settled) {
-        self.committed.extend(other.committed);
-        self.rejected.extend(other.rejected);
-        self.report.inserted += other.report.inserted;
-        self.report.duplicates += other.report.duplicates;
-        self.report.quarantined += other.report.quarantined;
-    }
 }
 
 /// A batch that was not written, given back whole.
@@ -200,78 +202,47 @@ pub async fn write<R: Send + Sync + 'static>(
     sink: &dyn Sink<R>,
     batch: Batch<R>,
 ) -> Result<Settled, WriteFailure<R>> {
-    match sink.write(&batch).await {
-        Ok(report) if accounts_for(&report, &batch) => {
-            let mut settled = batch.settle();
-            settled.report = report;
-            Ok(settled)
-        }
-        Ok(report) => {
-            let text = format!(
-                "the sink broke its contract: of {} rows and {} rejects it reports {} inserted, {} duplicates, {} quarantined",
-                batch.rows.len(),
-                batch.rejects.len(),
-                report.inserted,
-                report.duplicates,
-                report.quarantined
-            );
-            Err(WriteFailure { error: SinkError::new(ErrorClass::Fatal, text), batch })
-        }
+    match write_checked(sink, &batch).await {
+        Ok(report) => Ok(batch.settle(report)),
         Err(error) => Err(WriteFailure { error, batch }),
     }
 }
 
-fn accounts_for<R>(report: &WriteReport, batch: &Batch<R>) -> bool {
-    report.inserted + report.duplicates == batch.rows.len() as u64
-        && report.quarantined == batch.rejects.len() as u64
-}
-
-/// What [`write_around_bad_rows`] did: some of the batch may be settled even where it failed.
-#[derive(Debug)]
-pub(crate) struct Outcome<R> {
-    pub(crate) settled: Settled,
-    pub(crate) failure: Option<WriteFailure<R>>,
-}
-
-/// Writes a batch; where the sink says that a row is to blame, halves the batch until that row is alone and turns it into a reject:
-/// k bad rows among n cost O(k·log n) writes, and nothing but themselves.
-///
-/// A retryable or fatal error on the way ends it; what was not written by then comes back as one batch.
-pub(crate) async fn write_around_bad_rows<R: Send + Sync + 'static>(
+/// Calls the sink and checks its report.
+pub(crate) async fn write_checked<R: Send + Sync + 'static>(
     sink: &dyn Sink<R>,
-    batch: Batch<R>,
-) -> Outcome<R> {
-    let mut settled = Batch::<R>::empty().settle();
-    let mut pending = vec![batch];
-    while let Some(part) = pending.pop() {
-        let WriteFailure { error, batch } = match write(sink, part).await {
-            Ok(more) => {
-                settled.absorb(more);
-                continue;
-            }
-            Err(failure) => failure,
-        };
-        if error.class() == ErrorClass::BadRow && batch.rows.len() > 1 {
-            let (first, second) = batch.split();
-            pending.extend([second, first]);
-        } else if error.class() == ErrorClass::BadRow && batch.rows.len() == 1 {
-            pending.push(refuse_single_row(batch, &error));
-        } else {
-            let mut unwritten = batch;
-            pending.into_iter().rev().for_each(|part| unwritten.append(part));
-            // A sink that blames a row of a batch without rows is broken, and trying again would not end.
-            let error = match error.class() {
-                ErrorClass::BadRow => SinkError::new(ErrorClass::Fatal, error.to_string()).with_code(error.code()),
-                _ => error,
-            };
-            return Outcome { settled, failure: Some(WriteFailure { error, batch: unwritten }) };
-        }
+    batch: &Batch<R>,
+) -> Result<WriteReport, SinkError> {
+    let report = sink.write(batch).await?;
+    let WriteReport { inserted, duplicates, quarantined } = report;
+    let (rows, rejects) = (batch.rows.len(), batch.rejects.len());
+    if inserted + duplicates == rows as u64 && quarantined == rejects as u64 {
+        return Ok(report);
     }
-    Outcome { settled, failure: None }
+    let text = format!(
+        "the sink broke its contract: of {rows} rows and {rejects} rejects it reports {inserted} inserted, \
+         {duplicates} duplicates, {quarantined} quarantined"
+    );
+    Err(SinkError::new(ErrorClass::Fatal, text))
 }
 
-fn refuse_single_row<R>(mut batch: Batch<R>, error: &SinkError) -> Batch<R> {
-    let refused = batch.rows.drain(..).map(|row| row.refuse(error.code()));
-    batch.rejects.extend(refused);
-    batch
+/// What still fits into a batch.
+struct Room {
+    rows: usize,
+    bytes: usize,
+    empty: bool,
+}
+
+impl Room {
+    fn admits(&mut self, body_bytes: u32) -> bool {
+        let bytes = body_bytes as usize;
+        // A message larger than the cap must still be written: alone.
+        let fits = self.rows > 0 && (bytes <= self.bytes || self.empty);
+        if fits {
+            self.rows -= 1;
+            self.bytes = self.bytes.saturating_sub(bytes);
+            self.empty = false;
+        }
+        fits
+    }
 }

@@ -2,32 +2,42 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::Receipt;
 
-/// The receipts of the messages that came with one receive: they share their deadline.
+/// The receipts of the messages that came with one receive.
 #[derive(Debug)]
 pub(crate) struct LeaseGroup {
-    receipts: Vec<Receipt>,
-    lost: Vec<AtomicBool>,
+    slots: Vec<Slot>,
     received_at: Instant,
 }
 
+#[derive(Debug)]
+struct Slot {
+    receipt: Receipt,
+    state: AtomicU8,
+    /// Milliseconds from `received_at` to the last moment at which the lease was known to be renewed.
+    renewed_ms: AtomicU64,
+}
+
+/// States of a slot. An atomic number rather than a lock: the heartbeat looks at every slot, the flow changes each a few times.
+const HELD: u8 = 0;
+const SETTLING: u8 = 1;
+const LOST: u8 = 2;
+
 impl LeaseGroup {
     pub(crate) fn new(receipts: Vec<Receipt>) -> Arc<Self> {
-        let lost = receipts.iter().map(|_| AtomicBool::new(false)).collect();
-        Arc::new(Self { receipts, lost, received_at: Instant::now() })
-    }
-
-    pub(crate) fn received_at(&self) -> Instant {
-        self.received_at
+        let slot = |receipt| Slot { receipt, state: AtomicU8::new(HELD), renewed_ms: AtomicU64::new(0) };
+        let slots = receipts.into_iter().map(slot).collect();
+        Arc::new(Self { slots, received_at: Instant::now() })
     }
 }
 
-/// A message that this process holds: it can be extended, not acked.
+/// A message that this process holds: its lease can be extended, but it cannot be acked.
 #[derive(Clone)]
 pub struct Held {
     group: Arc<LeaseGroup>,
@@ -35,8 +45,8 @@ pub struct Held {
 }
 
 impl Held {
-    pub(crate) fn all(group: &Arc<LeaseGroup>) -> Vec<Held> {
-        (0..group.receipts.len()).map(|index| Held { group: group.clone(), index }).collect()
+    pub(crate) fn all(group: &Arc<LeaseGroup>) -> impl Iterator<Item = Held> + '_ {
+        (0..group.slots.len()).map(|index| Held::nth(group, index))
     }
 
     pub(crate) fn nth(group: &Arc<LeaseGroup>, index: usize) -> Held {
@@ -45,21 +55,57 @@ impl Held {
 
     /// The source's receipt, for [`MessageSource::extend`](crate::MessageSource::extend).
     pub fn receipt(&self) -> &Receipt {
-        &self.group.receipts[self.index]
+        &self.slot().receipt
     }
 
-    pub(crate) fn group(&self) -> &Arc<LeaseGroup> {
-        &self.group
+    /// Its place among the deliveries of its receive.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    fn slot(&self) -> &Slot {
+        &self.group.slots[self.index]
+    }
+
+    /// For how long the lease has not been renewed.
+    pub(crate) fn age(&self) -> Duration {
+        self.held_for().saturating_sub(Duration::from_millis(self.slot().renewed_ms.load(Relaxed)))
+    }
+
+    /// For how long the message is held, from its receipt on.
+    pub(crate) fn held_for(&self) -> Duration {
+        self.group.received_at.elapsed()
+    }
+
+    /// Notes a renewal that was asked for at `asked_at` (the lease may count from any moment after it) and is shorter than
+    /// a full lease by `short_of`.
+    pub(crate) fn renewed(&self, asked_at: Instant, short_of: Duration) {
+        let since_receipt =
+            asked_at.saturating_duration_since(self.group.received_at).saturating_sub(short_of);
+        self.slot().renewed_ms.store(since_receipt.as_millis() as u64, Relaxed);
+    }
+
+    /// Whether the lease needs renewing: held, and neither lost nor on its way back.
+    pub(crate) fn is_held(&self) -> bool {
+        self.slot().state.load(Relaxed) == HELD
     }
 
     /// Whether the lease has run out or was taken away: the message belongs to somebody else now.
     pub(crate) fn is_lost(&self) -> bool {
-        self.group.lost[self.index].load(Ordering::Relaxed)
+        self.slot().state.load(Relaxed) == LOST
     }
 
-    /// Marks the lease as lost; true for the first caller only.
-    pub(crate) fn mark_lost(&self) -> bool {
-        !self.group.lost[self.index].swap(true, Ordering::Relaxed)
+    pub(crate) fn mark_lost(&self) {
+        // A message that is being acked stays so: its outcome is known.
+        let _ = self.slot().state.compare_exchange(HELD, LOST, Relaxed, Relaxed);
+    }
+
+    fn mark_settling(&self) {
+        self.slot().state.store(SETTLING, Relaxed);
+    }
+
+    fn mark_held(&self) {
+        self.slot().state.store(HELD, Relaxed);
     }
 }
 
@@ -99,6 +145,16 @@ impl Committed {
     pub fn receipt(&self) -> &Receipt {
         self.0.receipt()
     }
+
+    /// The ack is under way: the heartbeat leaves it alone.
+    pub(crate) fn settling(&self) {
+        self.0.mark_settling();
+    }
+
+    /// The ack failed and will be tried again: the lease is to be kept.
+    pub(crate) fn still_held(&self) {
+        self.0.mark_held();
+    }
 }
 
 /// A message that goes back to the queue: nothing of it was stored as a row.
@@ -117,5 +173,9 @@ impl Returned {
     /// The source's receipt.
     pub fn receipt(&self) -> &Receipt {
         self.0.receipt()
+    }
+
+    pub(crate) fn settling(&self) {
+        self.0.mark_settling();
     }
 }

@@ -1,5 +1,6 @@
 //! The trait of a queue.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -126,5 +127,4 @@ macro_rules! forward {
     )*};
 }
 
-use std::sync::Arc;
 forward!(Box, Arc);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::lease::LeaseGroup;
 use crate::{
-    Batch, Delivery, EventSchema, Held, KeyOrigin, Masked, Masker, MessageKey, Pii, Receipt, Reject, RejectReason,
-    Rejected, UnixMillis,
+    Batch, Delivery, EventSchema, Held, KeyOrigin, Masked, Masker, MessageKey, Pii, Receipt, Reject,
+    RejectReason, Rejected, UnixMillis,
 };
 
 /// Largest body in bytes that is looked at: what SQS accepts. A larger one, from whichever source, is a reject.
@@ -32,7 +32,7 @@ pub struct Staged<R> {
 impl<R> Staged<R> {
     /// The holds on all messages, in the order of the deliveries.
     pub fn held(&self) -> Vec<Held> {
-        Held::all(&self.group)
+        Held::all(&self.group).collect()
     }
 }
 
@@ -75,17 +75,18 @@ impl<S: EventSchema> Stager<S> {
         let Message { id, key, attempt, sent_at, body } = message;
         let held = Held::nth(&staged.group, index);
         let body_bytes = u32::try_from(body.expose().len()).unwrap_or(u32::MAX);
-        let key_is_bad = key.as_deref().and_then(unusable_key);
-        let decoded = match key_is_bad {
+        let bad_key = key.as_deref().and_then(unusable_key);
+        let key_is_bad = bad_key.is_some();
+        let decoded = match bad_key {
             Some(reject) => Err(reject),
             None if body.expose().len() > MAX_BODY_BYTES => {
                 Err(Reject::of_message(RejectReason::InvalidJson).with_length(body.expose().len()))
             }
             None => self.schema.decode_and_mask(body.as_bytes(), &*self.masker),
         };
-        let key = match (key, decoded.is_ok()) {
-            // The key is what is wrong, or may be: the queue's own id identifies a reject whose key cannot be stored.
-            (Some(text), _) if unusable_key(&text).is_none() => MessageKey::new(text, KeyOrigin::Attribute),
+        let key = match key {
+            Some(text) if !key_is_bad => MessageKey::new(text, KeyOrigin::Attribute),
+            // The queue's own id identifies a reject whose key cannot be stored.
             _ => MessageKey::new(id, KeyOrigin::MessageId),
         };
         match decoded {

@@ -66,7 +66,8 @@ fn build_row(fields: Fields<'_>, masker: &dyn Masker) -> Result<Decoded<LoginRow
     let ip = text("ip", &fields.ip)?;
     let locale = stored("locale", &fields.locale, LoginRow::LOCALE_CHARS)?;
     let device_id = text("device_id", &fields.device_id)?;
-    let mask = |field, value: Option<&Pii<str>>| -> Option<MaskedValue> { value.map(|v| masker.mask(field, v)) };
+    let mask =
+        |field, value: Option<&Pii<str>>| -> Option<MaskedValue> { value.map(|v| masker.mask(field, v)) };
     let row = LoginRow {
         user_id: user_id.to_owned(),
         device_type: device_type.map(str::to_owned),
@@ -93,7 +94,11 @@ fn text<'v>(field: &'static str, value: &'v Value<'_>) -> Result<Option<&'v Pii<
 }
 
 /// The text of a field that is stored as it is: it must fit its column.
-fn stored<'v>(field: &'static str, value: &'v Value<'_>, max_chars: usize) -> Result<Option<&'v str>, Reject> {
+fn stored<'v>(
+    field: &'static str,
+    value: &'v Value<'_>,
+    max_chars: usize,
+) -> Result<Option<&'v str>, Reject> {
     let Some(text) = text(field, value)?.map(Pii::expose) else { return Ok(None) };
     if text.contains('\0') {
         return Err(Reject::of_field(RejectReason::NulCharacter, field));

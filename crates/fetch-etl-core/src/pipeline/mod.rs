@@ -1,34 +1,78 @@
 //! The pipeline: receive, stage, write, ack.
+//!
+//! ```text
+//! receivers (adaptive) ──▶ stage: decode + mask ──bounded channel──▶ writers ──▶ ackers
+//!      ▲ a permit per message in flight     rejects travel with the rows          │
+//!      └───────── heartbeat renews the leases of everything not yet settled ◀─────┘
+//! ```
+//!
+//! - **Backpressure** is structural: a permit is taken for a message before it is received and freed when it is acked or
+//!   returned, so that memory is bounded by [`PipelineConfig::max_in_flight`], whatever the backlog.
+//! - **Batches** form as in a group commit: what gathers while a write is under way is the next batch. No linger.
+//! - **The sink down**: receiving pauses, leases are kept, the write is tried again with backoff until it works.
+//! - **A stop** receives nothing more, writes and acks what is here, gives the rest back, and takes at most
+//!   [`PipelineConfig::shutdown_grace`].
+
+mod ack;
+mod backoff;
 mod config;
+mod context;
+mod heartbeat;
+mod receive;
 mod stats;
+mod until_empty;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 pub use config::PipelineConfig;
 pub use stats::{Counter, Stats, Summary};
 
-use std::sync::Arc;
-
-use tokio_util::sync::CancellationToken;
-
-use crate::{EventSchema, Masker, MessageSource, Sink};
+use crate::{EventSchema, Masker, MessageSource, Sink, Stager};
+use ack::Jobs;
+use context::{Context, Permits, SinkGate, Stop};
+use until_empty::UntilEmpty;
+use write::Inbox;
 
 /// Moves messages from a source to a sink.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use fetch_etl_core::{Masker, MessageSource, Sink, login::{LoginRow, LoginSchema}};
+/// # use fetch_etl_core::pipeline::{Pipeline, PipelineConfig};
+/// # use tokio_util::sync::CancellationToken;
+/// # async fn example(source: Arc<dyn MessageSource>, masker: Arc<dyn Masker>, sink: Arc<dyn Sink<LoginRow>>) {
+/// let pipeline = Pipeline::new(PipelineConfig::default(), source, LoginSchema, masker, sink);
+/// let stop = CancellationToken::new();
+/// match pipeline.run(stop).await {
+///     Ok(summary) => println!("{summary}"),
+///     Err(error) => eprintln!("{error}; until then: {}", error.summary),
+/// }
+/// # }
+/// ```
 pub struct Pipeline<S: EventSchema> {
-    config: PipelineConfig,
-    source: Arc<dyn MessageSource>,
-    schema: S,
-    masker: Arc<dyn Masker>,
-    sink: Arc<dyn Sink<S::Row>>,
-    stats: Arc<Stats>,
+    ctx: Arc<Context<S>>,
 }
 
 /// Why a pipeline ended by itself, and what it did until then.
 #[derive(Debug, thiserror::Error)]
 #[error("{cause}")]
 pub struct PipelineError {
-    /// What failed.
+    /// What failed; no value of a message.
     pub cause: String,
-    /// What was done until then.
+    /// What was done until then. What was in flight went back to the queue.
     pub summary: Summary,
+}
+
+/// The part of the shutdown grace that is kept for giving back what could not be written: a fifth, at most five seconds.
+fn reserve_for_returning(grace: Duration) -> Duration {
+    (grace / 5).min(Duration::from_secs(5))
 }
 
 impl<S: EventSchema + 'static> Pipeline<S> {
@@ -40,20 +84,108 @@ impl<S: EventSchema + 'static> Pipeline<S> {
         masker: Arc<dyn Masker>,
         sink: Arc<dyn Sink<S::Row>>,
     ) -> Self {
-        Self { config, source, schema, masker, sink, stats: Arc::default() }
+        let ctx = Context {
+            limits: source.limits(),
+            source,
+            stager: Stager::new(schema, masker),
+            sink,
+            stats: Arc::default(),
+            leases: heartbeat::Leases::default(),
+            permits: Permits::new(config.max_in_flight),
+            sink_gate: SinkGate::new(),
+            until_empty: config.until_empty.then(UntilEmpty::new),
+            stop: Stop::new(),
+            config,
+        };
+        Self { ctx: Arc::new(ctx) }
     }
 
     /// The live counters.
     pub fn stats(&self) -> Arc<Stats> {
-        self.stats.clone()
+        self.ctx.stats.clone()
     }
 
-    /// Runs until `shutdown` is cancelled, or the queue is empty where the configuration says so.
+    /// Runs until `shutdown` is cancelled, or the queue is empty where the configuration says so. When it returns, everything
+    /// received is settled: stored and deleted, or given back. (Past the grace, what is left comes back after its lease;
+    /// [`Summary::unsettled`] says how much.)
+    ///
+    /// Dropping the future stops everything at once, as a crash would: nothing is lost, leases run out.
     ///
     /// # Errors
-    /// The source or the sink failed in a way that does not pass by itself.
+    /// The source or the sink failed in a way that does not pass by itself, or a part that was plugged in panicked.
     pub async fn run(self, shutdown: CancellationToken) -> Result<Summary, PipelineError> {
-        let _ = (shutdown, self.config, self.source, self.schema, self.masker, self.sink);
-        Ok(self.stats.summary())
+        let ctx = self.ctx;
+        tokio::select! {
+            never = heartbeat::run(&ctx) => never,
+            () = work_and_stop(&ctx, shutdown) => {}
+        }
+        let mut summary = ctx.stats.summary();
+        summary.left_in_queue = ctx.until_empty.as_ref().map_or(0, UntilEmpty::rejected_messages);
+        match ctx.stop.cause() {
+            Some(cause) => Err(PipelineError { cause, summary }),
+            None => Ok(summary),
+        }
     }
 }
+
+/// Runs the tasks until all have ended, or until the deadline that a stop sets.
+async fn work_and_stop<S: EventSchema + 'static>(ctx: &Arc<Context<S>>, shutdown: CancellationToken) {
+    let mut tasks = Box::pin(run_tasks(ctx.clone()));
+    tokio::select! {
+        () = &mut tasks => return,
+        () = shutdown.cancelled() => {}
+        () = ctx.stop.receiving.cancelled() => {}
+    }
+    ctx.stop.receiving.cancel();
+    let deadline = Instant::now() + ctx.config.shutdown_grace;
+    let stop_writing_at = deadline - reserve_for_returning(ctx.config.shutdown_grace);
+    tokio::select! {
+        () = &mut tasks => return,
+        () = sleep_until(stop_writing_at) => {}
+    }
+    warn!(
+        event = "shutdown_gives_back",
+        messages = ctx.permits.in_flight(),
+        "the grace is nearly over; giving back what is not written"
+    );
+    ctx.stop.writing.cancel();
+    if timeout_at(deadline, tasks).await.is_err() {
+        warn!(
+            event = "shutdown_incomplete",
+            messages = ctx.permits.in_flight(),
+            "the grace is over; the rest comes back when its leases end"
+        );
+    }
+}
+
+/// Receivers, writers and ackers; each stage ends when the one before it has ended and everything is passed on.
+async fn run_tasks<S: EventSchema + 'static>(ctx: Arc<Context<S>>) {
+    // Permits bound what is in the channels; their own bound only has to be out of the way, so that a batch can gather and
+    // a writer need not wait for acks.
+    let (staged, inbox) = Inbox::channel(ctx.config.max_in_flight);
+    let (jobs, queue) = Jobs::channel(ctx.config.max_in_flight, ctx.limits.max_batch);
+    let ackers = ctx.config.max_receivers.max(1);
+    let mut tasks = JoinSet::new();
+    let receivers = receive::run(ctx.clone(), staged);
+    let receiving = ctx.clone();
+    tasks.spawn(async move {
+        if receivers.await.is_err() {
+            receiving.stop.sink_failed(PANICKED.to_owned());
+        }
+    });
+    for _ in 0..ctx.config.writers.max(1) {
+        tasks.spawn(write::run(ctx.clone(), inbox.clone(), jobs.clone()));
+    }
+    // The channels close when their last user has ended; these would keep them open.
+    drop((inbox, jobs));
+    for _ in 0..ackers {
+        tasks.spawn(ack::run(ctx.clone(), queue.clone()));
+    }
+    while let Some(ended) = tasks.join_next().await {
+        if ended.is_err() {
+            ctx.stop.sink_failed(PANICKED.to_owned());
+        }
+    }
+}
+
+const PANICKED: &str = "a task panicked; this is a bug of the source, schema, masker or sink that was plugged in, or of this crate";

@@ -76,7 +76,8 @@ impl Stats {
 
     /// Messages received whose outcome is not known yet.
     pub fn in_flight(&self) -> u64 {
-        let settled = self.inserted.get() + self.duplicates.get() + self.quarantined.get() + self.returned.get();
+        let settled =
+            self.inserted.get() + self.duplicates.get() + self.quarantined.get() + self.returned.get();
         self.received.get().saturating_sub(settled)
     }
 

@@ -1,0 +1,195 @@
+//! Writers: batches form while a write is under way, and each is written until its outcome is known.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info, warn};
+
+use super::ack::Jobs;
+use super::backoff::Backoff;
+use super::context::Context;
+use super::{PipelineConfig, Stats};
+use crate::batch::write_checked;
+use crate::{Batch, ErrorClass, EventSchema, Settled, Sink, SinkError, Staged, WriteReport};
+
+/// What is staged and not yet in a batch. A group commit: whoever comes to write takes all that has gathered, up to the caps,
+/// and an idle writer takes the first message at once.
+pub(super) struct Inbox<R> {
+    staged: mpsc::Receiver<Staged<R>>,
+    /// What did not fit into the last batch.
+    carry: Option<Batch<R>>,
+}
+
+/// The writers' shared inbox.
+pub(super) type SharedInbox<R> = Arc<Mutex<Inbox<R>>>;
+
+impl<R> Inbox<R> {
+    pub(super) fn channel(capacity: usize) -> (mpsc::Sender<Staged<R>>, SharedInbox<R>) {
+        let (sender, staged) = mpsc::channel(capacity.max(1));
+        (sender, Arc::new(Mutex::new(Self { staged, carry: None })))
+    }
+
+    /// The next batch; `None` when the receivers are gone and everything is taken. Cancel-safe: nothing is taken off the
+    /// channel before the last wait.
+    async fn next_batch(&mut self, config: &PipelineConfig) -> Option<Batch<R>> {
+        let mut gathered = match self.carry.take() {
+            Some(carry) => carry,
+            None => self.staged.recv().await?.batch,
+        };
+        let mut bytes = gathered.body_bytes();
+        while gathered.len() < config.max_batch_rows && bytes < config.max_batch_bytes {
+            let Ok(staged) = self.staged.try_recv() else { break };
+            bytes += staged.batch.body_bytes();
+            gathered.append(staged.batch);
+        }
+        if gathered.len() <= config.max_batch_rows && bytes <= config.max_batch_bytes {
+            return Some(gathered);
+        }
+        let batch = gathered.take_front(config.max_batch_rows, config.max_batch_bytes);
+        self.carry = (!gathered.is_empty()).then_some(gathered);
+        Some(batch)
+    }
+}
+
+/// Writes until the receivers are gone and everything is settled or given back.
+pub(super) async fn run<S: EventSchema>(ctx: Arc<Context<S>>, inbox: SharedInbox<S::Row>, jobs: Jobs) {
+    loop {
+        let batch = inbox.lock().await.next_batch(&ctx.config).await;
+        let Some(batch) = batch else { return };
+        settle(&ctx, Work::new(batch), &jobs).await;
+    }
+}
+
+/// Writes one batch, however long it takes, unless the pipeline is told to write no more.
+async fn settle<S: EventSchema>(ctx: &Context<S>, mut work: Work<S::Row>, jobs: &Jobs) {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
+    let mut failing_since = None;
+    while !ctx.stop.writing.is_cancelled() {
+        drop_lost(ctx, &mut work);
+        let result = tokio::select! {
+            biased;
+            () = ctx.stop.writing.cancelled() => break,
+            result = work.advance(&*ctx.sink, &ctx.stats) => result,
+        };
+        pass_on_settled(&mut work, jobs).await;
+        match result {
+            Ok(()) => break,
+            Err(error) if error.class() == ErrorClass::Retryable => {
+                if failing_since.is_none() {
+                    failing_since = Some(Instant::now());
+                    sink_went_down(ctx, &error);
+                }
+                ctx.stats.write_retries.add(1);
+                let wait = backoff.next();
+                debug!(event = "write_retried", error = %error, code = ?error.code(), retry_in_ms = wait.as_millis() as u64);
+                tokio::select! { () = sleep(wait) => {}, () = ctx.stop.writing.cancelled() => {} }
+            }
+            Err(error) => ctx.stop.sink_failed(format!("cannot write: {error}")),
+        }
+    }
+    // Cut short, it may have settled some parts.
+    pass_on_settled(&mut work, jobs).await;
+    if let Some(since) = failing_since {
+        sink_is_settled(ctx, since, work.is_done());
+    }
+    let unwritten = work.pending.into_iter().flat_map(Batch::into_returned).collect();
+    jobs.give_back(unwritten, Duration::ZERO).await;
+}
+
+async fn pass_on_settled<R>(work: &mut Work<R>, jobs: &Jobs) {
+    for settled in work.settled.drain(..) {
+        jobs.settle(settled).await;
+    }
+}
+
+fn drop_lost<S: EventSchema>(ctx: &Context<S>, work: &mut Work<S::Row>) {
+    let lost: usize = work.pending.iter_mut().map(Batch::drop_lost).sum();
+    ctx.stats.leases_lost.add(lost as u64);
+    ctx.stats.returned.add(lost as u64);
+    ctx.permits.release(lost);
+}
+
+fn sink_went_down<S: EventSchema>(ctx: &Context<S>, error: &SinkError) {
+    if ctx.sink_gate.shut() {
+        ctx.stats.set_sink_down(true);
+        warn!(
+            event = "sink_unavailable", error = %error, code = ?error.code(),
+            "cannot write; receiving is paused, leases are kept, writing is tried again until it works"
+        );
+    }
+}
+
+fn sink_is_settled<S: EventSchema>(ctx: &Context<S>, since: Instant, recovered: bool) {
+    if ctx.sink_gate.open() && recovered {
+        ctx.stats.set_sink_down(false);
+        info!(event = "sink_recovered", down_s = since.elapsed().as_secs_f64(), "writing works again");
+    }
+}
+
+/// A batch on its way: parts still to write, the next one last, and what is settled already.
+///
+/// Where the sink says that a row is to blame, the part is halved until that row is alone, and it becomes a reject: k bad rows
+/// among n cost O(k·log n) writes, and nothing but themselves.
+struct Work<R> {
+    pending: Vec<Batch<R>>,
+    settled: Vec<Settled>,
+}
+
+impl<R: Send + Sync + 'static> Work<R> {
+    fn new(batch: Batch<R>) -> Self {
+        Self { pending: vec![batch], settled: Vec::new() }
+    }
+
+    fn is_done(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Writes part after part. Cancel-safe: a part leaves `pending` only when its outcome is known.
+    async fn advance(&mut self, sink: &dyn Sink<R>, stats: &Stats) -> Result<(), SinkError> {
+        while let Some(part) = self.pending.last() {
+            if part.is_empty() {
+                self.pending.pop();
+                continue;
+            }
+            stats.writes.add(1);
+            match write_checked(sink, part).await {
+                Ok(report) => self.wrote(report, stats),
+                Err(error) if error.class() == ErrorClass::BadRow => self.isolate(&error, stats)?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn wrote(&mut self, report: WriteReport, stats: &Stats) {
+        let Some(part) = self.pending.pop() else { return };
+        stats.inserted.add(report.inserted);
+        stats.duplicates.add(report.duplicates);
+        self.settled.push(part.settle(report));
+    }
+
+    fn isolate(&mut self, error: &SinkError, stats: &Stats) -> Result<(), SinkError> {
+        let Some(mut part) = self.pending.pop() else { return Ok(()) };
+        match part.rows().len() {
+            0 => {
+                // Trying again would not end.
+                self.pending.push(part);
+                let text = format!("the sink blames a row of a batch without rows: {error}");
+                return Err(SinkError::new(ErrorClass::Fatal, text).with_code(error.code()));
+            }
+            1 => {
+                part.refuse_rows(error.code());
+                stats.count_rejected(crate::RejectReason::RefusedBySink);
+                warn!(event = "row_refused", error = %error, code = ?error.code(), "the sink refused a row; it goes to the quarantine");
+                self.pending.push(part);
+            }
+            _ => {
+                let (first, second) = part.split();
+                self.pending.extend([second, first]);
+            }
+        }
+        Ok(())
+    }
+}
