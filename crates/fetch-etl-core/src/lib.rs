@@ -36,6 +36,7 @@ mod pii;
 pub mod pipeline;
 mod reject;
 mod schema;
+mod seal;
 mod sink;
 mod source;
 mod stage;
@@ -51,6 +52,9 @@ pub use mask::{KeyId, MaskedValue, Masker};
 pub use pii::Pii;
 pub use reject::{Reject, RejectReason, Rejected};
 pub use schema::{Decoded, EventSchema};
+#[cfg(feature = "mock")]
+pub use seal::MockSealer;
+pub use seal::{SealError, SealedBody, Sealer};
 #[cfg(feature = "mock")]
 pub use sink::MockSink;
 pub use sink::{Sink, WriteReport};
