@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use crate::stage::seal;
 use crate::{
-    Committed, ErrorClass, Held, MessageKey, Reject, RejectReason, Rejected, Returned, Sink, SinkError,
-    UnixMillis, WriteReport,
+    Committed, ErrorClass, Held, MessageKey, Pii, Reject, RejectReason, Rejected, Returned, Sealer, Sink,
+    SinkCode, SinkError, UnixMillis, WriteReport,
 };
 
 /// A row whose personal fields went through a [`Masker`](crate::Masker), with what the ledger needs to know of its message.
@@ -14,7 +15,7 @@ use crate::{
 /// ```compile_fail,E0451
 /// # use fetch_etl_core::{Held, Masked, MessageKey, UnixMillis};
 /// fn forge(row: String, key: MessageKey, held: Held) -> Masked<String> {
-///     Masked { row, key, attempt: 1, sent_at: UnixMillis::new(0), body_bytes: 0, held }
+///     Masked { row, key, attempt: 1, sent_at: UnixMillis::new(0), body_bytes: 0, body: None, held }
 /// }
 /// ```
 ///
@@ -25,6 +26,7 @@ pub struct Masked<R> {
     pub(crate) attempt: u32,
     pub(crate) sent_at: UnixMillis,
     pub(crate) body_bytes: u32,
+    pub(crate) body: Option<Pii<Vec<u8>>>,
     pub(crate) held: Held,
 }
 
@@ -47,8 +49,10 @@ impl<R> Masked<R> {
         &self.held
     }
 
-    fn refuse(self, code: Option<crate::SinkCode>) -> Rejected {
+    fn refuse(self, code: Option<SinkCode>, sealer: Option<&dyn Sealer>) -> Rejected {
+        let sealed = self.body.and_then(|body| seal(sealer, &self.key, body.as_bytes()));
         Rejected {
+            sealed,
             reject: Reject::of_message(RejectReason::RefusedBySink).with_length(self.body_bytes as usize),
             code,
             key: self.key,
@@ -135,14 +139,19 @@ impl<R> Batch<R> {
     }
 
     /// Turns all rows into rejects that the sink refused.
-    pub(crate) fn refuse_rows(&mut self, code: Option<crate::SinkCode>) {
-        self.rejects.extend(self.rows.drain(..).map(|row| row.refuse(code)));
+    pub(crate) fn refuse_rows(&mut self, code: Option<SinkCode>, sealer: Option<&dyn Sealer>) {
+        self.rejects.extend(self.rows.drain(..).map(|row| row.refuse(code, sealer)));
     }
 
     pub(crate) fn settle(self, report: WriteReport) -> Settled {
+        let (sealed, unsealed): (Vec<_>, Vec<_>) =
+            self.rejects.into_iter().partition(|reject| reject.sealed.is_some());
+        let quarantined = sealed.len();
+        let rows = self.rows.into_iter().map(|row| row.held);
         Settled {
-            committed: self.rows.into_iter().map(|row| Committed(row.held)).collect(),
-            rejected: self.rejects.into_iter().map(SettledReject::from).collect(),
+            committed: rows.chain(sealed.into_iter().map(|reject| reject.held)).map(Committed).collect(),
+            rejected: unsealed.into_iter().map(SettledReject::from).collect(),
+            quarantined,
             report,
         }
     }
@@ -154,7 +163,7 @@ impl<R> fmt::Debug for Batch<R> {
     }
 }
 
-/// A rejected message whose quarantine row is durable.
+/// A rejected message whose quarantine row is durable, but whose body nobody could keep.
 #[derive(Debug)]
 pub struct SettledReject {
     /// Why it was rejected.
@@ -175,10 +184,12 @@ impl From<Rejected> for SettledReject {
 #[derive(Debug)]
 #[must_use = "the messages are still leased: ack what is committed, nack what is returned"]
 pub struct Settled {
-    /// To be acked: their rows are stored, now or before.
+    /// To be acked: their rows are stored, now or before, or their bodies are sealed in the quarantine.
     pub committed: Vec<Committed>,
-    /// Known to the quarantine, and to be given back to the queue.
+    /// Known to the quarantine without their body, and to be given back to the queue.
     pub rejected: Vec<SettledReject>,
+    /// How many of the committed are sealed in the quarantine.
+    pub quarantined: usize,
     /// What the sink counted.
     pub report: WriteReport,
 }

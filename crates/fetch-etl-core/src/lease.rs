@@ -58,11 +58,6 @@ impl Held {
         &self.slot().receipt
     }
 
-    /// Its place among the deliveries of its receive.
-    pub(crate) fn index(&self) -> usize {
-        self.index
-    }
-
     fn slot(&self) -> &Slot {
         &self.group.slots[self.index]
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::{Held, MessageKey, SinkCode, UnixMillis};
+use crate::{Held, MessageKey, SealedBody, SinkCode, UnixMillis};
 
 /// Why a message cannot become a row. Closed: a reason never holds a value of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -134,6 +134,7 @@ pub struct Rejected {
     pub(crate) attempt: u32,
     pub(crate) sent_at: UnixMillis,
     pub(crate) body_bytes: u32,
+    pub(crate) sealed: Option<SealedBody>,
     pub(crate) held: Held,
 }
 
@@ -161,6 +162,11 @@ impl Rejected {
     /// Length of the whole body in bytes.
     pub fn body_bytes(&self) -> u32 {
         self.body_bytes
+    }
+    /// The sealed body, where there is a recipient for it: the sink stores it, and the message is deleted from the queue.
+    /// Without it the message stays in the queue.
+    pub fn sealed(&self) -> Option<&SealedBody> {
+        self.sealed.as_ref()
     }
     /// The hold on the message.
     pub fn held(&self) -> &Held {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use tracing::warn;
+
 use crate::lease::LeaseGroup;
 use crate::{
     Batch, Delivery, EventSchema, Held, KeyOrigin, Masked, Masker, MessageKey, Pii, Receipt, Reject,
-    RejectReason, Rejected, UnixMillis,
+    RejectReason, Rejected, SealedBody, Sealer, UnixMillis,
 };
 
 /// Largest body in bytes that is looked at: what SQS accepts. A larger one, from whichever source, is a reject.
@@ -15,6 +17,7 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 pub struct Stager<S> {
     schema: S,
     masker: Arc<dyn Masker>,
+    sealer: Option<Arc<dyn Sealer>>,
 }
 
 /// What staging a receive's deliveries gave.
@@ -56,7 +59,18 @@ impl Message {
 impl<S: EventSchema> Stager<S> {
     /// A stager for a schema and a masker.
     pub fn new(schema: S, masker: Arc<dyn Masker>) -> Self {
-        Self { schema, masker }
+        Self { schema, masker, sealer: None }
+    }
+
+    /// Seals the bodies of rejects, so that they can be kept with the reject and deleted from the queue.
+    #[must_use]
+    pub fn with_sealer(mut self, sealer: Option<Arc<dyn Sealer>>) -> Self {
+        self.sealer = sealer;
+        self
+    }
+
+    pub(crate) fn sealer(&self) -> Option<&dyn Sealer> {
+        self.sealer.as_deref()
     }
 
     /// Decodes and masks the deliveries of one receive.
@@ -75,9 +89,7 @@ impl<S: EventSchema> Stager<S> {
         let Message { id, key, attempt, sent_at, body } = message;
         let held = Held::nth(&staged.group, index);
         let body_bytes = u32::try_from(body.expose().len()).unwrap_or(u32::MAX);
-        let bad_key = key.as_deref().and_then(unusable_key);
-        let key_is_bad = bad_key.is_some();
-        let decoded = match bad_key {
+        let decoded = match key.as_deref().and_then(unusable_key) {
             Some(reject) => Err(reject),
             None if body.expose().len() > MAX_BODY_BYTES => {
                 Err(Reject::of_message(RejectReason::InvalidJson).with_length(body.expose().len()))
@@ -85,7 +97,7 @@ impl<S: EventSchema> Stager<S> {
             None => self.schema.decode_and_mask(body.as_bytes(), &*self.masker),
         };
         let key = match key {
-            Some(text) if !key_is_bad => MessageKey::new(text, KeyOrigin::Attribute),
+            Some(text) if unusable_key(&text).is_none() => MessageKey::new(text, KeyOrigin::Attribute),
             // The queue's own id identifies a reject whose key cannot be stored.
             _ => MessageKey::new(id, KeyOrigin::MessageId),
         };
@@ -93,14 +105,42 @@ impl<S: EventSchema> Stager<S> {
             Ok(decoded) => {
                 staged.unknown_fields += u64::from(decoded.unknown_fields);
                 staged.non_canonical += u64::from(decoded.non_canonical);
-                staged.batch.rows.push(Masked { row: decoded.row, key, attempt, sent_at, body_bytes, held });
+                // Kept for the case that the sink refuses the row: only a sealer can make use of it then.
+                let body = self.sealer.is_some().then_some(body);
+                staged.batch.rows.push(Masked {
+                    row: decoded.row,
+                    key,
+                    attempt,
+                    sent_at,
+                    body_bytes,
+                    body,
+                    held,
+                });
             }
             Err(reject) => {
-                let rejected = Rejected { reject, code: None, key, attempt, sent_at, body_bytes, held };
+                let sealed = seal(self.sealer(), &key, body.as_bytes());
+                let rejected =
+                    Rejected { reject, code: None, key, attempt, sent_at, body_bytes, sealed, held };
                 staged.batch.rejects.push(rejected);
             }
         }
     }
+}
+
+/// Seals a body where there is a sealer. A failure leaves the message in the queue, as if there were none.
+pub(crate) fn seal(sealer: Option<&dyn Sealer>, key: &MessageKey, body: &Pii<[u8]>) -> Option<SealedBody> {
+    match sealer?.seal(key, body) {
+        Ok(sealed) => Some(sealed),
+        Err(error) => {
+            warn!(event = "seal_failed", error = %error, "a rejected message stays in the queue");
+            None
+        }
+    }
+}
+
+/// The text that identifies a delivery: its key where that can be stored, else the queue's id.
+pub(crate) fn key_text(delivery: &Delivery) -> &str {
+    delivery.key.as_deref().filter(|key| unusable_key(key).is_none()).unwrap_or(&delivery.id)
 }
 
 /// Why a producer's key cannot be stored. Falling back to the queue's id instead would quietly give up what the key is for.

@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::heartbeat::Leases;
 use super::until_empty::UntilEmpty;
-use super::{PipelineConfig, Stats};
-use crate::{EventSchema, MessageSource, Sink, SourceLimits, Stager};
+use super::{Pipeline, PipelineConfig, Stats};
+use crate::{EventSchema, MessageSource, Rejected, Sink, SourceLimits, Stager};
 
 /// What all tasks of one pipeline share.
 pub(super) struct Context<S: EventSchema> {
@@ -22,6 +22,32 @@ pub(super) struct Context<S: EventSchema> {
     pub(super) sink_gate: SinkGate,
     pub(super) until_empty: Option<UntilEmpty>,
     pub(super) stop: Stop,
+}
+
+impl<S: EventSchema> Context<S> {
+    pub(super) fn new(pipeline: Pipeline<S>) -> Self {
+        let Pipeline { config, source, stager, sink, stats } = pipeline;
+        Self {
+            limits: source.limits(),
+            source,
+            stager,
+            sink,
+            stats,
+            leases: Leases::default(),
+            permits: Permits::new(config.max_in_flight),
+            sink_gate: SinkGate::new(),
+            until_empty: config.until_empty.then(UntilEmpty::default),
+            stop: Stop::new(),
+            config,
+        }
+    }
+
+    /// Notes which rejects stay in the queue, for whoever waits until it is empty.
+    pub(super) fn note_left_in_queue(&self, rejects: &[Rejected]) {
+        if let Some(until_empty) = &self.until_empty {
+            until_empty.left(rejects.iter().filter(|rejected| rejected.sealed().is_none()));
+        }
+    }
 }
 
 /// One permit for each message in flight: memory is bounded by their number.

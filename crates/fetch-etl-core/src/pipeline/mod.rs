@@ -34,9 +34,9 @@ use tracing::warn;
 pub use config::PipelineConfig;
 pub use stats::{Counter, Stats, Summary};
 
-use crate::{EventSchema, Masker, MessageSource, Sink, Stager};
+use crate::{EventSchema, Masker, MessageSource, Sealer, Sink, Stager};
 use ack::Jobs;
-use context::{Context, Permits, SinkGate, Stop};
+use context::Context;
 use until_empty::UntilEmpty;
 use write::Inbox;
 
@@ -57,7 +57,11 @@ use write::Inbox;
 /// # }
 /// ```
 pub struct Pipeline<S: EventSchema> {
-    ctx: Arc<Context<S>>,
+    config: PipelineConfig,
+    source: Arc<dyn MessageSource>,
+    stager: Stager<S>,
+    sink: Arc<dyn Sink<S::Row>>,
+    stats: Arc<Stats>,
 }
 
 /// Why a pipeline ended by itself, and what it did until then.
@@ -84,25 +88,21 @@ impl<S: EventSchema + 'static> Pipeline<S> {
         masker: Arc<dyn Masker>,
         sink: Arc<dyn Sink<S::Row>>,
     ) -> Self {
-        let ctx = Context {
-            limits: source.limits(),
-            source,
-            stager: Stager::new(schema, masker),
-            sink,
-            stats: Arc::default(),
-            leases: heartbeat::Leases::default(),
-            permits: Permits::new(config.max_in_flight),
-            sink_gate: SinkGate::new(),
-            until_empty: config.until_empty.then(UntilEmpty::new),
-            stop: Stop::new(),
-            config,
-        };
-        Self { ctx: Arc::new(ctx) }
+        let stager = Stager::new(schema, masker);
+        Self { config, source, stager, sink, stats: Arc::default() }
+    }
+
+    /// Seals the bodies of rejected messages into the quarantine and deletes the messages, instead of leaving them in the queue
+    /// for its dead-letter policy.
+    #[must_use]
+    pub fn with_sealer(mut self, sealer: Arc<dyn Sealer>) -> Self {
+        self.stager = self.stager.with_sealer(Some(sealer));
+        self
     }
 
     /// The live counters.
     pub fn stats(&self) -> Arc<Stats> {
-        self.ctx.stats.clone()
+        self.stats.clone()
     }
 
     /// Runs until `shutdown` is cancelled, or the queue is empty where the configuration says so. When it returns, everything
@@ -114,13 +114,13 @@ impl<S: EventSchema + 'static> Pipeline<S> {
     /// # Errors
     /// The source or the sink failed in a way that does not pass by itself, or a part that was plugged in panicked.
     pub async fn run(self, shutdown: CancellationToken) -> Result<Summary, PipelineError> {
-        let ctx = self.ctx;
+        let ctx = Arc::new(Context::new(self));
         tokio::select! {
             never = heartbeat::run(&ctx) => never,
             () = work_and_stop(&ctx, shutdown) => {}
         }
         let mut summary = ctx.stats.summary();
-        summary.left_in_queue = ctx.until_empty.as_ref().map_or(0, UntilEmpty::rejected_messages);
+        summary.left_in_queue = ctx.until_empty.as_ref().map_or(0, UntilEmpty::messages_left);
         match ctx.stop.cause() {
             Some(cause) => Err(PipelineError { cause, summary }),
             None => Ok(summary),

@@ -127,7 +127,9 @@ impl<S: EventSchema + 'static> Receiver<S> {
     async fn pass_on(&self, deliveries: Vec<Delivery>) {
         let ctx = &self.ctx;
         ctx.stats.received.add(deliveries.len() as u64);
-        let ids = ctx.until_empty.as_ref().map(|until_empty| until_empty.received(&deliveries));
+        if let Some(until_empty) = &ctx.until_empty {
+            until_empty.received(&deliveries);
+        }
         if deliveries.is_empty() {
             return self.end_if_drained();
         }
@@ -138,9 +140,7 @@ impl<S: EventSchema + 'static> Receiver<S> {
             ctx.stats.count_rejected(rejected.reject().reason);
             debug!(event = "message_rejected", reason = %rejected.reject(), attempt = rejected.attempt());
         }
-        if let (Some(until_empty), Some(ids)) = (&ctx.until_empty, &ids) {
-            until_empty.rejected(ids, staged.batch.rejects());
-        }
+        ctx.note_left_in_queue(staged.batch.rejects());
         ctx.leases.watch(&staged.group);
         // Fails only when the writers are gone, which ends the pipeline; the leases run out then.
         let _ = self.output.send(staged).await;

@@ -12,7 +12,7 @@ use super::backoff::Backoff;
 use super::context::Context;
 use super::{PipelineConfig, Stats};
 use crate::batch::write_checked;
-use crate::{Batch, ErrorClass, EventSchema, Settled, Sink, SinkError, Staged, WriteReport};
+use crate::{Batch, ErrorClass, EventSchema, RejectReason, Settled, SinkError, Staged, WriteReport};
 
 /// What is staged and not yet in a batch. A group commit: whoever comes to write takes all that has gathered, up to the caps,
 /// and an idle writer takes the first message at once.
@@ -71,7 +71,7 @@ async fn settle<S: EventSchema>(ctx: &Context<S>, mut work: Work<S::Row>, jobs: 
         let result = tokio::select! {
             biased;
             () = ctx.stop.writing.cancelled() => break,
-            result = work.advance(&*ctx.sink, &ctx.stats) => result,
+            result = work.advance(ctx) => result,
         };
         pass_on_settled(&mut work, jobs).await;
         match result {
@@ -147,16 +147,16 @@ impl<R: Send + Sync + 'static> Work<R> {
     }
 
     /// Writes part after part. Cancel-safe: a part leaves `pending` only when its outcome is known.
-    async fn advance(&mut self, sink: &dyn Sink<R>, stats: &Stats) -> Result<(), SinkError> {
+    async fn advance<S: EventSchema<Row = R>>(&mut self, ctx: &Context<S>) -> Result<(), SinkError> {
         while let Some(part) = self.pending.last() {
             if part.is_empty() {
                 self.pending.pop();
                 continue;
             }
-            stats.writes.add(1);
-            match write_checked(sink, part).await {
-                Ok(report) => self.wrote(report, stats),
-                Err(error) if error.class() == ErrorClass::BadRow => self.isolate(&error, stats)?,
+            ctx.stats.writes.add(1);
+            match write_checked(&*ctx.sink, part).await {
+                Ok(report) => self.wrote(report, &ctx.stats),
+                Err(error) if error.class() == ErrorClass::BadRow => self.isolate(&error, ctx)?,
                 Err(error) => return Err(error),
             }
         }
@@ -167,10 +167,16 @@ impl<R: Send + Sync + 'static> Work<R> {
         let Some(part) = self.pending.pop() else { return };
         stats.inserted.add(report.inserted);
         stats.duplicates.add(report.duplicates);
-        self.settled.push(part.settle(report));
+        let settled = part.settle(report);
+        stats.quarantined.add(settled.quarantined as u64);
+        self.settled.push(settled);
     }
 
-    fn isolate(&mut self, error: &SinkError, stats: &Stats) -> Result<(), SinkError> {
+    fn isolate<S: EventSchema<Row = R>>(
+        &mut self,
+        error: &SinkError,
+        ctx: &Context<S>,
+    ) -> Result<(), SinkError> {
         let Some(mut part) = self.pending.pop() else { return Ok(()) };
         match part.rows().len() {
             0 => {
@@ -180,8 +186,9 @@ impl<R: Send + Sync + 'static> Work<R> {
                 return Err(SinkError::new(ErrorClass::Fatal, text).with_code(error.code()));
             }
             1 => {
-                part.refuse_rows(error.code());
-                stats.count_rejected(crate::RejectReason::RefusedBySink);
+                part.refuse_rows(error.code(), ctx.stager.sealer());
+                ctx.stats.count_rejected(RejectReason::RefusedBySink);
+                ctx.note_left_in_queue(part.rejects());
                 warn!(event = "row_refused", error = %error, code = ?error.code(), "the sink refused a row; it goes to the quarantine");
                 self.pending.push(part);
             }
