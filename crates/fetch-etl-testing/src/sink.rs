@@ -194,6 +194,7 @@ impl From<&Rejected> for QuarantineRow {
             position: reject.position,
             length: reject.length,
             attempt: rejected.attempt(),
+            sealed: rejected.sealed().cloned(),
         }
     }
 }

@@ -67,6 +67,7 @@ enum Flaw {
     EmptyForNull,
     RefusesLargeBatches,
     LosesRejectsOfMixedBatches,
+    DropsSealedBodies,
     Hangs,
 }
 
@@ -148,9 +149,13 @@ impl Flawed {
     fn store_rejects(&self, batch: &Batch<LoginRow>) {
         let mut disk = self.disk.lock().unwrap();
         for reject in batch.rejects() {
-            let row = QuarantineRow::from(reject);
+            let mut row = QuarantineRow::from(reject);
             match self.flaw {
                 Flaw::DropsRejects => {}
+                Flaw::DropsSealedBodies => {
+                    row.sealed = None;
+                    disk.quarantine.insert(row.key.clone(), row);
+                }
                 Flaw::LosesRejectsOfMixedBatches if !batch.rows().is_empty() => {}
                 Flaw::KeepsOldRejects => {
                     disk.quarantine.entry(row.key.clone()).or_insert(row);
@@ -256,6 +261,7 @@ async fn the_suite_finds_every_flaw() {
         (Flaw::EmptyForNull, "every column holds what the row holds"),
         (Flaw::RefusesLargeBatches, "a batch of 5,000 rows is written at once"),
         (Flaw::LosesRejectsOfMixedBatches, "rows and rejects are written together"),
+        (Flaw::DropsSealedBodies, "a sealed body is kept with its reject, byte for byte"),
         (Flaw::Hangs, "every column holds what the row holds"),
     ] {
         let broken = broken_rules(flaw).await;

@@ -24,6 +24,7 @@ pub(super) async fn all<H: SinkHarness>(h: &H) -> Vec<Violation> {
         check("an error shows no value of a row", silent_error(h)).await,
         check("rejects are quarantined with what is known of them", quarantine(h)).await,
         check("a message rejected again is quarantined once", quarantined_again(h)).await,
+        check("a sealed body is kept with its reject, byte for byte", sealed(h)).await,
         check("rows and rejects are written together", together(h)).await,
     ]
     .into_iter()
@@ -215,6 +216,16 @@ async fn quarantined_again<H: SinkHarness>(h: &H) -> Checked {
     expect_report(bench.write(&twice).await?, 0, 0, 2 * count)?;
     let newest = twice.rejects().iter().filter(|reject| reject.attempt() == 4).map(QuarantineRow::from);
     bench.expect(vec![], newest.collect()).await
+}
+
+async fn sealed<H: SinkHarness>(h: &H) -> Checked {
+    let bench = Workbench::open(h).await;
+    let unsealed = bench.batch(bench.bads(1));
+    bench.write(&unsealed).await?;
+    // A recipient was configured since: the message is about to be deleted, so its body must be here now.
+    let sealed = bench.sealed_batch(bench.bads(2));
+    expect_report(bench.write(&sealed).await?, 0, 0, sealed.rejects().len() as u64)?;
+    bench.expect(vec![], sealed.rejects().iter().map(QuarantineRow::from).collect()).await
 }
 
 async fn together<H: SinkHarness>(h: &H) -> Checked {

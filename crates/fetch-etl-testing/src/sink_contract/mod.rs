@@ -56,7 +56,7 @@ mod workbench;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fetch_etl_core::{EventSchema, Sink};
+use fetch_etl_core::{EventSchema, SealedBody, Sink};
 
 pub use events::{Columns, EventSource, LoginEvents, login_columns, utc_date};
 
@@ -108,7 +108,7 @@ pub struct Stored {
 }
 
 /// What the quarantine keeps of a rejected message.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuarantineRow {
     /// The message's key.
     pub key: String,
@@ -122,6 +122,8 @@ pub struct QuarantineRow {
     pub length: Option<u32>,
     /// The receive count of the newest delivery that was rejected.
     pub attempt: u32,
+    /// The sealed body, where there was a recipient for it.
+    pub sealed: Option<SealedBody>,
 }
 
 /// Runs the whole suite.

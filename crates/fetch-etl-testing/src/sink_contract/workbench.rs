@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use fetch_etl_core::{
-    Batch, Delivery, ErrorClass, KeyOrigin, Pii, Receipt, Sink, SinkError, Stager, UnixMillis, WriteReport,
+    Batch, Delivery, ErrorClass, KeyOrigin, MessageKey, Pii, Receipt, SealError, SealedBody, Sealer, Sink,
+    SinkError, Stager, UnixMillis, WriteReport,
 };
 
 use super::{Columns, EventSource, QuarantineRow, RowOf, SinkHarness, Store, Stored};
@@ -20,6 +21,17 @@ pub(super) struct Message {
     pub(super) body: String,
     pub(super) attempt: u32,
     pub(super) sent_at: UnixMillis,
+}
+
+/// Seals nothing: what it makes is as long as a sealed body, different for each key, and has every byte in it.
+struct FakeSealer;
+
+impl Sealer for FakeSealer {
+    fn seal(&self, key: &MessageKey, body: &Pii<[u8]>) -> Result<SealedBody, SealError> {
+        let salt = key.as_str().bytes().fold(0, u8::wrapping_add);
+        let length = body.expose().len().max(256) + 48;
+        Ok(SealedBody::new("suite", (0..length).map(|n| salt.wrapping_add(n as u8)).collect()))
+    }
 }
 
 /// A fresh store, and the means to fill it.
@@ -66,6 +78,21 @@ impl<H: SinkHarness> Workbench<H> {
     }
 
     pub(super) fn batch(&self, messages: impl IntoIterator<Item = Message>) -> Batch<RowOf<H>> {
+        self.stage(&self.stager, messages)
+    }
+
+    /// A batch whose rejects carry their sealed bodies.
+    pub(super) fn sealed_batch(&self, messages: impl IntoIterator<Item = Message>) -> Batch<RowOf<H>> {
+        let stager =
+            Stager::new(self.events.schema(), Arc::new(FakeMasker)).with_sealer(Some(Arc::new(FakeSealer)));
+        self.stage(&stager, messages)
+    }
+
+    fn stage(
+        &self,
+        stager: &Stager<<H::Events as EventSource>::Schema>,
+        messages: impl IntoIterator<Item = Message>,
+    ) -> Batch<RowOf<H>> {
         let deliveries = messages.into_iter().map(|message| {
             let key = (message.origin == KeyOrigin::Attribute).then(|| message.key.clone().into());
             Delivery {
@@ -77,7 +104,7 @@ impl<H: SinkHarness> Workbench<H> {
                 receipt: Receipt::new(""),
             }
         });
-        self.stager.stage(deliveries.collect()).batch
+        stager.stage(deliveries.collect()).batch
     }
 
     /// Writes good messages and expects it to go well.
@@ -96,7 +123,7 @@ impl<H: SinkHarness> Workbench<H> {
         let mut expected = Stored { rows, quarantine };
         for stored in [&mut found, &mut expected] {
             stored.rows.sort();
-            stored.quarantine.sort();
+            stored.quarantine.sort_by(|a, b| a.key.cmp(&b.key));
         }
         ensure(found.rows.len() == expected.rows.len(), || {
             format!("{} rows are stored instead of {}", found.rows.len(), expected.rows.len())
