@@ -1,9 +1,9 @@
 //! Child processes, above all cargo's.
 
-use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::{env, fmt};
 
 use crate::Result;
 
@@ -44,38 +44,60 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Runs to the end with the terminal's input and output; an exit code other than 0 is an error.
+/// A command ran and did not succeed; its exit code becomes ours.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    command: String,
+    status: ExitStatus,
+    reason: Option<String>,
+}
+
+impl Failed {
+    /// The exit code, unless a signal ended it.
+    pub(crate) fn code(&self) -> Option<u8> {
+        self.status.code().and_then(|code| u8::try_from(code).ok())
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` failed: ", self.command)?;
+        match &self.reason {
+            Some(reason) => f.write_str(reason),
+            None => self.status.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// Runs to the end with the terminal's input and output.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let shown = describe(command);
-    let status = command.status().map_err(|error| format!("cannot start `{shown}`: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("`{shown}` failed: {status}").into()) }
+    command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    finish(command).map(drop)
 }
 
 /// Runs to the end and returns what it printed to stdout; stderr goes to the terminal.
 pub(crate) fn stdout_of(command: &mut Command) -> Result<String> {
-    let shown = describe(command);
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("cannot start `{shown}`: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("`{shown}` failed: {}", output.status).into());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    finish(command)
 }
 
-/// Runs to the end in silence; an exit code other than 0 is an error that quotes stderr's end.
+/// Runs to the end in silence and returns what it printed to stdout; stderr's last line becomes the reason of a failure.
 pub(crate) fn quiet(command: &mut Command) -> Result<String> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    finish(command)
+}
+
+fn finish(command: &mut Command) -> Result<String> {
     let shown = describe(command);
-    let output =
-        command.stdin(Stdio::null()).output().map_err(|error| format!("cannot start `{shown}`: {error}"))?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        let last = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message").trim();
-        return Err(format!("`{shown}` failed: {last}").into());
+    let output = command.output().map_err(|error| format!("cannot start `{shown}`: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let reason = stderr.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
+    Err(Failed { command: shown, status: output.status, reason }.into())
 }
 
 /// The command as one would type it, with the program's name instead of its path.
@@ -145,6 +167,7 @@ mod tests {
             quiet(Command::new("sh").args(["-c", "echo first >&2; echo last >&2; exit 3"])).unwrap_err();
         let text = error.to_string();
         assert!(text.starts_with("`sh -c ") && text.ends_with("failed: last"), "{text}");
+        assert_eq!(error.downcast_ref::<Failed>().unwrap().code(), Some(3));
     }
 
     #[test]

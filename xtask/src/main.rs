@@ -68,7 +68,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error}");
-            ExitCode::FAILURE
+            error
+                .downcast_ref::<cargo::Failed>()
+                .and_then(cargo::Failed::code)
+                .map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }
 }

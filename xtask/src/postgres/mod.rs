@@ -84,7 +84,7 @@ fn first_that_works<'a>(
             Err(reason) => {
                 let line = format!("{}: {reason}", provider.name());
                 reasons.push_str(&format!("\n  {line}"));
-                say(format!("not by {line}"));
+                say(line);
             }
         }
     }
@@ -139,7 +139,7 @@ mod tests {
         let fakes = [Fake::new("one", false), Fake::new("two", true), Fake::new("three", true)];
         let (found, lines) = ask(&fakes);
         assert_eq!(found.unwrap().url, "postgres://two");
-        assert_eq!(lines, ["not by one: is not there", "two: answers"]);
+        assert_eq!(lines, ["one: is not there", "two: answers"]);
         assert!(!fakes[2].asked.get());
     }
 
