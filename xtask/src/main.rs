@@ -80,3 +80,8 @@ fn main() -> ExitCode {
 fn say(topic: &str, text: impl std::fmt::Display) {
     eprintln!("xtask: {topic}: {text}");
 }
+
+/// What a command printed and we looked at.
+fn show(output: &str) {
+    eprint!("{output}");
+}

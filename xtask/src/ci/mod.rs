@@ -16,16 +16,17 @@ const TEST: &str = "cargo xtask test";
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("formatting", || cargo_runs("fmt --all --check")),
+    ("Cargo.lock is complete", lock_file),
     ("README's commands are the ones run here", || readme::promises(&[DEMO, TEST])),
     ("merged migrations stay as they are", migrations::unchanged),
     ("licences, sources and bans", deny),
     ("lints", || cargo_runs("clippy --workspace --all-targets --all-features -- -D warnings")),
     ("documentation", documentation),
-    (".sqlx is up to date", || cargo_runs("xtask prepare --check")),
-    ("demo", || demo::shows_what_it_promises(&command_line(DEMO))),
-    ("tests", || cargo::run(&mut command_line(TEST))),
+    (".sqlx is up to date", || cargo::run(&mut as_typed("cargo xtask prepare --check"))),
+    ("demo", || demo::shows_what_it_promises(&mut as_typed(DEMO))),
+    ("tests", || cargo::run(&mut as_typed(TEST))),
 ];
 
 /// Runs all steps, in order, up to the first that fails.
@@ -49,19 +50,20 @@ fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
 
-/// A line as it stands in the README, as a command.
-fn command_line(line: &str) -> Command {
+/// A line of a shell, as a command in an environment that is the user's own.
+fn as_typed(line: &str) -> Command {
     let mut words = line.split_whitespace();
-    let mut command = match words.next() {
-        Some("cargo") | None => cargo::cargo(),
-        Some(program) => cargo::command(program),
-    };
+    let mut command = cargo::command(words.next().unwrap_or_default());
     command.args(words);
     command
 }
 
 fn cargo_runs(arguments: &str) -> Result<()> {
     cargo::run(cargo::cargo().args(arguments.split_whitespace()))
+}
+
+fn lock_file() -> Result<()> {
+    cargo::quiet(cargo::cargo().args(["metadata", "--locked", "--format-version=1"])).map(drop)
 }
 
 fn documentation() -> Result<()> {
@@ -88,7 +90,8 @@ mod tests {
 
     #[test]
     fn a_line_becomes_a_command() {
-        let command = command_line(DEMO);
+        let command = as_typed(DEMO);
+        assert_eq!(command.get_program(), "cargo");
         let args: Vec<_> = command.get_args().collect();
         assert_eq!(args, ["run", "--release", "-p", "etl-worker", "--", "demo"]);
     }
