@@ -1,0 +1,7 @@
+//! Integration tests of the core.
+
+// A test crate is all test; clippy knows it by this attribute only.
+#[cfg(test)]
+mod pipeline;
+#[cfg(test)]
+mod staging;

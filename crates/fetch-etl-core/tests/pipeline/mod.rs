@@ -1,0 +1,5 @@
+//! The pipeline on parts in memory, on a paused clock: hours pass in milliseconds, and every run is the same.
+
+mod bad_times;
+mod main_path;
+mod support;
