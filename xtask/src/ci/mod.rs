@@ -81,7 +81,7 @@ fn deny() -> Result<()> {
         say("ci", "skipped: cargo-deny is not installed (cargo install --locked cargo-deny)");
         return Ok(());
     }
-    cargo_runs("deny --all-features check bans licenses sources")
+    cargo_runs("deny check --hide-inclusion-graph bans licenses sources")
 }
 
 #[cfg(test)]
