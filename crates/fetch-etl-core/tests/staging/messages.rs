@@ -7,7 +7,8 @@ use fetch_etl_testing::FakeMasker;
 
 use super::support::{delivery, outcome, stage};
 
-const GOOD: &str = r#"{"user_id":"u","app_version":"1","device_type":"a","ip":"1.1.1.1","locale":"x","device_id":"y"}"#;
+const GOOD: &str =
+    r#"{"user_id":"u","app_version":"1","device_type":"a","ip":"1.1.1.1","locale":"x","device_id":"y"}"#;
 
 #[test]
 fn a_body_may_be_as_large_as_the_queue_allows_and_no_larger() {
@@ -32,14 +33,17 @@ fn what_is_dropped_or_masked_as_text_is_counted() {
     let no_address = GOOD.replace("1.1.1.1", "localhost");
     for (body, counts) in [(GOOD, (0, 0)), (&unknown, (3, 0)), (&no_address, (0, 1))] {
         let outcome = outcome(body);
-        assert_eq!((outcome.reason(), outcome.unknown_fields, outcome.non_canonical), (None, counts.0, counts.1));
+        assert_eq!(
+            (outcome.reason(), outcome.unknown_fields, outcome.non_canonical),
+            (None, counts.0, counts.1)
+        );
     }
 }
 
 #[test]
 fn a_reject_says_where_and_how_long_but_not_what() {
     for (body, shown) in [
-        ("{\n  \"user_id\": \"u\",, }".to_owned(), "invalid_json at line 2 column 19 (length 23)"),
+        ("{\n  \"user_id\": \"u\",, }".to_owned(), "invalid_json at line 2 column 18 (length 22)"),
         (GOOD.replace(":\"a\"", ":7"), "wrong_type in device_type"),
         (GOOD.replace(":\"x\"", &format!(":\"{}\"", "é".repeat(33))), "too_long in locale (length 33)"),
         (GOOD.replace(":\"1\"", ":\"one\""), "invalid_version in app_version (length 3)"),

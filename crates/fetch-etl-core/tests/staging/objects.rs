@@ -50,7 +50,8 @@ fn other() -> impl Strategy<Value = String> {
         prop_oneof![
             prop::collection::vec(inner, 0..4).prop_map(|items| format!("[{}]", items.join(","))),
             members.prop_map(|members| {
-                let members = members.into_iter().map(|(name, value)| format!("{}:{value}", quoted(&name, 1)));
+                let members =
+                    members.into_iter().map(|(name, value)| format!("{}:{value}", quoted(&name, 1)));
                 format!("{{{}}}", members.collect::<Vec<_>>().join(","))
             }),
         ]
@@ -123,7 +124,8 @@ fn render(object: &Object, style: u64) -> String {
 fn problems(object: &Object) -> BTreeSet<RejectReason> {
     let mut problems = BTreeSet::new();
     for field in FIELDS {
-        let values: Vec<_> = object.iter().filter(|(name, _)| name == field).map(|(_, value)| value).collect();
+        let values: Vec<_> =
+            object.iter().filter(|(name, _)| name == field).map(|(_, value)| value).collect();
         match values.as_slice() {
             [] => drop(problems.insert(RejectReason::MissingField)),
             [value] => problems.extend(problems_of(field, value)),
