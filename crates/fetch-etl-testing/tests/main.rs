@@ -1,6 +1,8 @@
-//! The suites on the parts of this crate, and on parts that are broken on purpose.
+//! The fakes of this crate, and the suites on them and on parts that are broken on purpose.
 
 // A test crate is all test; clippy knows it by this attribute only.
+#[cfg(test)]
+mod fakes;
 #[cfg(test)]
 mod sinks;
 #[cfg(test)]

@@ -242,33 +242,40 @@ async fn broken_rules(flaw: Flaw) -> Vec<Violation> {
 /// On the paused clock, so that the check which hangs is given up at once.
 #[tokio::test(start_paused = true)]
 async fn the_suite_finds_every_flaw() {
-    for (flaw, rule) in [
-        (Flaw::ForgetsKeys, "idempotent: a known key is not stored again"),
-        (Flaw::ForgetsKeys, "idempotent: equal keys of one batch count once"),
-        (Flaw::ForgetsKeysOnRestart, "durable: another sink on the same storage knows what is stored"),
-        (Flaw::LedgerPerDay, "idempotent: a key sent again on another day is known"),
-        (Flaw::KeysWithoutCase, "keys are compared exactly"),
-        (Flaw::StoresWhatComesBeforeTheBadRow, "atomic: an error means that nothing is stored"),
-        (Flaw::KeepsTheLedgerOfAFailedWrite, "atomic: an error means that nothing is stored"),
-        (Flaw::WritesRowByRow, "atomic: a write that is dropped stores all or nothing"),
-        (Flaw::LooksThenInserts, "idempotent: writes at the same time store each key once"),
-        (Flaw::CallsAllInserted, "idempotent: a known key is not stored again"),
-        (Flaw::CallsABadRowFatal, "classified: a row that the store refuses is a bad row"),
-        (Flaw::ShowsTheRowInItsError, "an error shows no value of a row"),
-        (Flaw::ShowsTheMaskInItsError, "an error shows no value of a row"),
-        (Flaw::DropsRejects, "rejects are quarantined with what is known of them"),
-        (Flaw::KeepsOldRejects, "a message rejected again is quarantined once"),
-        (Flaw::EmptyForNull, "every column holds what the row holds"),
-        (Flaw::RefusesLargeBatches, "a batch of 5,000 rows is written at once"),
-        (Flaw::LosesRejectsOfMixedBatches, "rows and rejects are written together"),
-        (Flaw::DropsSealedBodies, "a sealed body is kept with its reject, byte for byte"),
-        (Flaw::Hangs, "every column holds what the row holds"),
+    for (flaw, rules) in [
+        (
+            Flaw::ForgetsKeys,
+            &[
+                "idempotent: a known key is not stored again",
+                "idempotent: equal keys of one batch count once",
+            ][..],
+        ),
+        (Flaw::ForgetsKeysOnRestart, &["durable: another sink on the same storage knows what is stored"][..]),
+        (Flaw::LedgerPerDay, &["idempotent: a key sent again on another day is known"][..]),
+        (Flaw::KeysWithoutCase, &["keys are compared exactly"][..]),
+        (Flaw::StoresWhatComesBeforeTheBadRow, &["atomic: an error means that nothing is stored"][..]),
+        (Flaw::KeepsTheLedgerOfAFailedWrite, &["atomic: an error means that nothing is stored"][..]),
+        (Flaw::WritesRowByRow, &["atomic: a write that is dropped stores all or nothing"][..]),
+        (Flaw::LooksThenInserts, &["idempotent: writes at the same time store each key once"][..]),
+        (Flaw::CallsAllInserted, &["idempotent: a known key is not stored again"][..]),
+        (Flaw::CallsABadRowFatal, &["classified: a row that the store refuses is a bad row"][..]),
+        (Flaw::ShowsTheRowInItsError, &["an error shows no value of a row"][..]),
+        (Flaw::ShowsTheMaskInItsError, &["an error shows no value of a row"][..]),
+        (Flaw::DropsRejects, &["rejects are quarantined with what is known of them"][..]),
+        (Flaw::KeepsOldRejects, &["a message rejected again is quarantined once"][..]),
+        (Flaw::EmptyForNull, &["every column holds what the row holds"][..]),
+        (Flaw::RefusesLargeBatches, &["a batch of 5,000 rows is written at once"][..]),
+        (Flaw::LosesRejectsOfMixedBatches, &["rows and rejects are written together"][..]),
+        (Flaw::DropsSealedBodies, &["a sealed body is kept with its reject, byte for byte"][..]),
+        (Flaw::Hangs, &["every column holds what the row holds"][..]),
     ] {
         let broken = broken_rules(flaw).await;
-        assert!(
-            broken.iter().any(|violation| violation.rule == rule),
-            "{flaw:?} passed {rule:?}: {broken:?}"
-        );
+        for rule in rules {
+            assert!(
+                broken.iter().any(|violation| violation.rule == *rule),
+                "{flaw:?} passed {rule:?}: {broken:?}"
+            );
+        }
     }
 }
 
