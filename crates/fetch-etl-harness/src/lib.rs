@@ -1,0 +1,17 @@
+//! The real binaries as processes, and a second opinion on every row: what end-to-end, fault and speed tests stand on.
+//!
+//! Everything here panics when something is wrong: that is how a test fails.
+
+#![expect(clippy::expect_used, reason = "a test harness fails by panicking")]
+
+mod binaries;
+mod database;
+mod opinion;
+mod process;
+mod queue;
+
+pub use binaries::binary;
+pub use database::{StoredReject, StoredRow, rejects, rows};
+pub use opinion::{ExpectedRow, Masking, Opinion, python};
+pub use process::{Ended, Running};
+pub use queue::{LocalQueue, Sent};
