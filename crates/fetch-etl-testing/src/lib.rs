@@ -18,6 +18,7 @@ mod gate;
 mod masker;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod proxy;
 mod sink;
 pub mod sink_contract;
 mod source;

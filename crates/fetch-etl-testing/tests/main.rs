@@ -4,6 +4,9 @@
 #[cfg(test)]
 mod fakes;
 #[cfg(test)]
+#[cfg(feature = "postgres")]
+mod proxy;
+#[cfg(test)]
 mod sinks;
 #[cfg(test)]
 mod sources;

@@ -1,0 +1,5 @@
+//! The fault proxy in front of the real Postgres.
+
+mod bench;
+mod commits;
+mod connections;
