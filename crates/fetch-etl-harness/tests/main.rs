@@ -1,0 +1,10 @@
+//! End to end: the real worker, the local queue as a process of its own, a real Postgres.
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod stop;
+#[cfg(test)]
+mod support;

@@ -1,0 +1,105 @@
+use std::time::Duration;
+
+use base64::Engine;
+use fetch_etl_harness::{LocalQueue, Masking, Running, Sent, binary};
+use fetch_etl_testing::postgres::TestDatabase;
+use serde::Deserialize;
+
+/// A queue, a database, and how the worker is told to mask.
+pub(crate) struct Stage {
+    pub(crate) queue: LocalQueue,
+    pub(crate) database: TestDatabase,
+    pub(crate) masking: Masking,
+}
+
+impl Stage {
+    pub(crate) async fn new(masking: Masking, visibility_timeout_s: u32) -> Self {
+        let queue = LocalQueue::start(visibility_timeout_s, &[]);
+        Self { queue, database: TestDatabase::create().await, masking }
+    }
+
+    /// Starts `etl-worker run` with these arguments.
+    pub(crate) fn worker(&self, arguments: &[&str]) -> Running {
+        let mut environment = self.queue.worker_environment();
+        environment.push(("ETL_SINK__DATABASE_URL".into(), self.database.url().into()));
+        if let Masking::Hmac { key_hex, domain, .. } = &self.masking {
+            let key = base64::engine::general_purpose::STANDARD.encode(bytes_of_hex(key_hex));
+            environment.push(("ETL_MASKING__KEY".into(), key));
+            environment.push(("ETL_MASKING__DOMAIN".into(), domain.clone()));
+        }
+        Running::start(&binary("etl-worker"), [&["run"], arguments].concat(), environment)
+    }
+
+    /// Rows stored so far; 0 before there is a table.
+    pub(crate) async fn count_rows(&self) -> u64 {
+        let mut connection = self.database.connect().await;
+        let exists: bool = sqlx::query_scalar("SELECT to_regclass('user_logins') IS NOT NULL")
+            .fetch_one(&mut connection)
+            .await
+            .expect("the database answers");
+        if !exists {
+            return 0;
+        }
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM user_logins")
+            .fetch_one(&mut connection)
+            .await
+            .expect("rows can be counted");
+        count.unsigned_abs()
+    }
+
+    /// Waits until `count` rows are stored; at most a minute.
+    pub(crate) async fn wait_for_rows(&self, count: u64) {
+        let waiting = async {
+            while self.count_rows().await < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+        assert!(in_time.is_ok(), "{} rows instead of {count}", self.count_rows().await);
+    }
+
+    /// Runs workers until the queue is empty: what a killed one held comes back after the visibility timeout.
+    pub(crate) async fn drain(&self) {
+        for _ in 0..30 {
+            self.worker(&["--until-empty"]).wait().assert_code(0);
+            if self.queue.depth().await == (0, 0) {
+                return;
+            }
+        }
+        panic!("the queue does not get empty: {:?}", self.queue.depth().await);
+    }
+}
+
+pub(crate) fn keyed() -> Masking {
+    #[derive(Deserialize)]
+    struct Vectors {
+        key_hex: String,
+    }
+    let vectors: Vectors =
+        serde_json::from_str(include_str!("../../../fixtures/mask-vectors.json")).expect("valid vectors");
+    Masking::Hmac { key_hex: vectors.key_hex, domain: "default".into(), key_id: 1 }
+}
+
+fn bytes_of_hex(hex: &str) -> Vec<u8> {
+    let digits = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
+    (0..hex.len()).step_by(2).map(digits).collect()
+}
+
+/// Different valid logins; every tenth shares its address and device with another one.
+pub(crate) fn logins(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|n| {
+        let who = if n % 10 == 0 { n / 2 } else { n };
+        format!(
+            r#"{{"user_id":"u-{n}","app_version":"2.{}.1","device_type":"ios","ip":"10.{}.{}.{}","locale":null,"device_id":"{who:09}"}}"#,
+            n % 1000,
+            who / 65536 % 256,
+            who / 256 % 256,
+            who % 256
+        )
+    })
+}
+
+/// What was sent, without what the second opinion would reject.
+pub(crate) fn ids(sent: &[Sent]) -> std::collections::BTreeSet<&str> {
+    sent.iter().map(|sent| sent.id.as_str()).collect()
+}
