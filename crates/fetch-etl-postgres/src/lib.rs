@@ -1,1 +1,53 @@
-//! fetch-etl-postgres
+//! Masked logins to Postgres: [`PostgresSink`] is a [`Sink`](fetch_etl_core::Sink) of
+//! [`LoginRow`](fetch_etl_core::login::LoginRow)s.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), fetch_etl_core::SinkError> {
+//! use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
+//!
+//! let sink = PostgresSink::connect(PostgresSinkConfig::new("postgres://etl:secret@db/logins")).await?;
+//! sink.migrate().await?;
+//! sink.check_schema().await?;
+//! // … give it to a fetch_etl_core::pipeline::Pipeline
+//! # Ok(()) }
+//! ```
+//!
+//! # A batch is one statement
+//! It records the keys in the ledger (`etl.ledger`), stores rows in `user_logins` only for the keys that were new, and keeps
+//! rejects in `etl.quarantine`; being one statement, it is one transaction and one round trip. The columns travel as arrays.
+//!
+//! Keys are recorded in order, so that writers with the same keys wait for each other and do not deadlock.
+//!
+//! # What the ledger remembers
+//! - A key that the **queue** gave ([`KeyOrigin::MessageId`](fetch_etl_core::KeyOrigin)) is unique within the UTC day on which
+//!   its message was sent, which no redelivery changes. Each day is a partition: made when its first key comes, dropped when
+//!   it is more than [`ledger_retention_days`](PostgresSinkConfig::ledger_retention_days) old.
+//! - A key that the **producer** gave ([`KeyOrigin::Attribute`](fetch_etl_core::KeyOrigin)) is unique whatever the day, since an
+//!   event may be sent again tomorrow. It is remembered for that many days after it was recorded.
+//! - A time of sending outside the retained days (a broken clock; a message older than the retention) gets no partition; its key
+//!   is remembered like a producer's. Only where a message is delivered first outside and then inside of the retained days, or
+//!   the other way round, it may be stored twice; no queue that forgets messages before the ledger does gives cause for that.
+//! - The same text as a queue's **and** as a producer's key comes from a replay out of the quarantine. So for a key that the
+//!   quarantine knows the whole ledger is searched, one such batch at a time.
+//!
+//! All of it is enforced by unique indexes, or under a lock: writers in any number of processes may race.
+//!
+//! # Compile time
+//! All statements but those of the migrator are checked against the migrations when this crate is compiled. What the check needs
+//! to know lies in `.sqlx`; no database is needed, and `DATABASE_URL` is not looked at. `cargo xtask prepare` refreshes it.
+//!
+//! # Requirements
+//! Postgres 12 or newer; reached directly or through a pooler in session mode.
+
+mod columns;
+mod config;
+mod error;
+mod ledger;
+mod read;
+mod schema;
+mod session;
+mod sink;
+
+pub use config::PostgresSinkConfig;
+pub use read::{LOGIN_COLUMNS, QUARANTINE_COLUMNS, TextRow};
+pub use sink::PostgresSink;

@@ -1,0 +1,182 @@
+use std::fmt;
+
+use async_trait::async_trait;
+use fetch_etl_core::login::LoginRow;
+use fetch_etl_core::{Batch, Sink, SinkError, WriteReport};
+use sqlx::{Connection, PgConnection};
+use tokio::time::timeout;
+
+use crate::PostgresSinkConfig;
+use crate::columns::{RejectColumns, RowColumns};
+use crate::error::Failure;
+use crate::ledger::Ledger;
+use crate::session::Sessions;
+
+/// Stores masked logins in Postgres; see the [crate's documentation](crate).
+pub struct PostgresSink {
+    pub(crate) sessions: Sessions,
+    ledger: Ledger,
+}
+
+impl PostgresSink {
+    /// Connects once, to find out whether it is possible; the connections for writing are made when they are needed.
+    ///
+    /// # Errors
+    /// Fatal where the URL, the login or the database is wrong; retryable where the server does not answer. No error shows
+    /// anything of the URL.
+    pub async fn connect(config: PostgresSinkConfig) -> Result<Self, SinkError> {
+        let sessions = Sessions::new(&config)?;
+        let connection = sessions.connect_alone().await?;
+        connection.close().await.map_err(Failure::from)?;
+        Ok(Self { sessions, ledger: Ledger::new(config.ledger_retention_days) })
+    }
+
+    /// Forgets ledger entries past retention, as writing does by itself from time to time. A part of the ledger that others
+    /// use just now is left for the next time.
+    ///
+    /// # Errors
+    /// The ledger is as it was.
+    pub async fn prune_ledger(&self) -> Result<(), SinkError> {
+        self.ledger.prune(&self.sessions).await.map(|_| ())
+    }
+
+    /// Closes the connections, once nobody uses them any more. A write after that is a fatal error.
+    pub async fn close(&self) {
+        self.sessions.close().await;
+    }
+
+    async fn store(&self, rows: &RowColumns<'_>, rejects: &RejectColumns<'_>) -> Result<u64, Failure> {
+        let mut session = self.sessions.open().await.map_err(Failure::Other)?;
+        let patience = session.patience();
+        let work = store(&mut session, rows, rejects, self.ledger.retention_days());
+        let outcome = timeout(patience, work).await;
+        session.judge(outcome)
+    }
+}
+
+#[async_trait]
+impl Sink<LoginRow> for PostgresSink {
+    async fn write(&self, batch: &Batch<LoginRow>) -> Result<WriteReport, SinkError> {
+        let rows = RowColumns::of(batch.rows());
+        let rejects = RejectColumns::of(batch.rejects());
+        self.ledger.ensure_partitions(&self.sessions, rows.ledger_days()).await?;
+        let mut stored = self.store(&rows, &rejects).await;
+        if let Err(Failure::MissingPartition(_)) = stored {
+            self.ledger.forget_partitions();
+            self.ledger.ensure_partitions(&self.sessions, rows.ledger_days()).await?;
+            stored = self.store(&rows, &rejects).await;
+        }
+        let inserted = stored?;
+        self.ledger.prune_if_due(&self.sessions).await;
+        Ok(WriteReport {
+            inserted,
+            duplicates: batch.rows().len() as u64 - inserted,
+            quarantined: batch.rejects().len() as u64,
+        })
+    }
+}
+
+impl fmt::Debug for PostgresSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresSink").finish_non_exhaustive()
+    }
+}
+
+/// Stores a batch in one transaction and returns how many rows were new.
+async fn store(
+    connection: &mut PgConnection,
+    rows: &RowColumns<'_>,
+    rejects: &RejectColumns<'_>,
+    retention_days: i32,
+) -> sqlx::Result<u64> {
+    let batch = Columns { rows, rejects, retention_days };
+    let stored = batch.store(connection, &LookedUp::default()).await?;
+    if stored.suspects.is_empty() {
+        return Ok(stored.inserted);
+    }
+    store_suspects(connection, &batch, stored.suspects).await
+}
+
+/// Stores a batch with keys that the quarantine knows: they may be in the ledger under another day, because the message was
+/// accepted at last and its replay, sent on another day, too. One such batch at a time, so that the two do not miss each other.
+async fn store_suspects(
+    connection: &mut PgConnection,
+    batch: &Columns<'_>,
+    suspects: Vec<String>,
+) -> sqlx::Result<u64> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('etl.quarantine', 0))")
+        .execute(&mut *transaction)
+        .await?;
+    let mut looked_up = LookedUp { keys: suspects, in_ledger: Vec::new() };
+    loop {
+        let query =
+            sqlx::query_scalar!("SELECT DISTINCT key FROM etl.ledger WHERE key = ANY ($1)", &looked_up.keys);
+        looked_up.in_ledger = query.fetch_all(&mut *transaction).await?;
+        let stored = batch.store(&mut transaction, &looked_up).await?;
+        if stored.suspects.is_empty() {
+            transaction.commit().await?;
+            return Ok(stored.inserted);
+        }
+        // Quarantined by somebody else in the meantime; a batch's keys come to an end.
+        looked_up.keys.extend(stored.suspects);
+    }
+}
+
+/// What the statement stores.
+struct Columns<'a> {
+    rows: &'a RowColumns<'a>,
+    rejects: &'a RejectColumns<'a>,
+    retention_days: i32,
+}
+
+/// Keys that were looked up in the whole ledger, and those that were found.
+#[derive(Default)]
+struct LookedUp {
+    keys: Vec<String>,
+    in_ledger: Vec<String>,
+}
+
+/// What the statement says.
+struct Stored {
+    inserted: u64,
+    suspects: Vec<String>,
+}
+
+impl Columns<'_> {
+    async fn store(&self, connection: &mut PgConnection, looked_up: &LookedUp) -> sqlx::Result<Stored> {
+        let Self { rows, rejects, retention_days } = self;
+        let stored = sqlx::query_file!(
+            "src/store.sql",
+            &rows.keys as &[&str],
+            &rows.by_producer,
+            &rows.days,
+            &rows.user_ids as &[&str],
+            &rows.device_types as &[Option<&str>],
+            &rows.masked_ips.texts() as &[Option<&str>],
+            &rows.masked_device_ids.texts() as &[Option<&str>],
+            &rows.locales as &[Option<&str>],
+            &rows.app_versions as &[Option<i32>],
+            &rows.app_version_texts as &[Option<&str>],
+            &rows.mask_key_ids,
+            &looked_up.keys,
+            &looked_up.in_ledger,
+            retention_days,
+            &rejects.keys as &[&str],
+            &rejects.reasons as &[&str],
+            &rejects.fields as &[Option<&str>],
+            &rejects.lines as &[Option<i64>],
+            &rejects.column_numbers as &[Option<i64>],
+            &rejects.lengths as &[Option<i64>],
+            &rejects.sink_codes as &[Option<String>],
+            &rejects.body_bytes,
+            &rejects.receive_counts,
+            &rejects.recipient_ids as &[Option<&str>],
+            &rejects.sealed_bodies as &[Option<&[u8]>],
+            &rejects.sent_at_millis,
+        )
+        .fetch_one(connection)
+        .await?;
+        Ok(Stored { inserted: u64::try_from(stored.inserted).unwrap_or_default(), suspects: stored.suspects })
+    }
+}

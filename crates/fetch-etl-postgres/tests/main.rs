@@ -1,0 +1,13 @@
+//! The sink on a real Postgres: each test makes a database of its own, see `fetch_etl_testing::postgres`.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+mod contract;
+mod errors;
+mod ledger;
+mod migrations;
+mod partitions;
+mod reading;
+mod schema;
+mod support;
+mod takeover;

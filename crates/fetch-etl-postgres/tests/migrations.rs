@@ -1,0 +1,125 @@
+//! Migrating: several workers at once, beside an application's own migrations, and by roles without rights.
+
+use fetch_etl_core::ErrorClass;
+use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
+use fetch_etl_testing::postgres::TestDatabase;
+use sqlx::migrate::Migrator;
+use tokio::task::JoinSet;
+
+use crate::support::{Bench, config, execute, good, report, sink_on};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_start_together_all_succeed() {
+    const WORKERS: i64 = 8;
+    let database = TestDatabase::create().await;
+    let mut workers = JoinSet::new();
+    for _ in 0..WORKERS {
+        let config = config(&database);
+        workers.spawn(async move { PostgresSink::connect(config).await?.migrate().await });
+    }
+    while let Some(migrated) = workers.join_next().await {
+        migrated.unwrap().unwrap();
+    }
+    let mut bench =
+        Bench { sink: sink_on(&database).await.into(), outside: database.connect().await, database };
+    bench.sink.check_schema().await.unwrap();
+    let applied = bench.one::<i64>("SELECT count(*) FROM etl.schema_migrations WHERE success").await;
+    assert_eq!(applied, 3);
+}
+
+#[tokio::test]
+async fn migrating_again_changes_nothing() {
+    let mut bench = Bench::open().await;
+    bench.write(vec![good("m-1")]).await.unwrap();
+    bench.sink.migrate().await.unwrap();
+    assert_eq!(bench.keys().await, ["m-1"]);
+    assert_eq!(bench.write(vec![good("m-1")]).await.unwrap(), report(0, 1, 0));
+}
+
+#[tokio::test]
+async fn an_applications_own_migrations_are_left_alone() {
+    let database = TestDatabase::create().await;
+    let mut connection = database.connect().await;
+    let theirs = "CREATE TABLE _sqlx_migrations (version bigint PRIMARY KEY, description text NOT NULL,
+        installed_on timestamptz NOT NULL DEFAULT now(), success boolean NOT NULL, checksum bytea NOT NULL,
+        execution_time bigint NOT NULL);
+        INSERT INTO _sqlx_migrations VALUES (1, 'theirs', now(), true, '\\x00', 1)";
+    execute(&mut connection, theirs).await;
+    sink_on(&database).await.migrate().await.unwrap();
+    let count: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(count, 1);
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused() {
+    let mut bench = Bench::open().await;
+    bench.execute("INSERT INTO etl.schema_migrations VALUES (9999, 'future', now(), true, '\\x00', 1)").await;
+    let error = bench.sink.migrate().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Fatal);
+    assert!(error.to_string().contains("9999") && error.to_string().contains("newer version"), "{error}");
+}
+
+/// The checked queries know the tables from plain files; the sink embeds the same ones.
+#[tokio::test]
+async fn the_embedded_migrations_are_the_files() {
+    let files =
+        Migrator::new(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations")).await.unwrap();
+    let mut bench = Bench::open().await;
+    let descriptions = "SELECT string_agg(description, ',' ORDER BY version) FROM etl.schema_migrations";
+    let embedded = bench.one::<String>(descriptions).await;
+    let expected: Vec<_> = files.iter().map(|migration| migration.description.to_string()).collect();
+    assert_eq!(embedded, expected.join(","));
+}
+
+/// A role of its own, since roles belong to the server and outlive a database; dropped with everything it owns.
+struct Role {
+    name: String,
+}
+
+impl Role {
+    async fn create(bench: &mut Bench) -> Self {
+        let name = format!("{}_worker", bench.database.name());
+        bench.execute(&format!("CREATE ROLE \"{name}\" LOGIN")).await;
+        Self { name }
+    }
+
+    async fn drop(self, bench: &mut Bench) {
+        bench.execute(&format!("DROP OWNED BY \"{0}\"; DROP ROLE \"{0}\"", self.name)).await;
+    }
+
+    async fn sink(&self, bench: &Bench) -> PostgresSink {
+        let (_, address) = bench.database.url().split_once('@').unwrap();
+        PostgresSink::connect(PostgresSinkConfig::new(format!("postgres://{}@{address}", self.name)))
+            .await
+            .unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_worker_needs_no_right_to_make_tables() {
+    use fetch_etl_core::Sink;
+
+    use crate::support::{bad, batch};
+
+    let mut bench = Bench::open().await;
+    let role = Role::create(&mut bench).await;
+    let sink = role.sink(&bench).await;
+
+    let denied = sink.write(&batch(vec![good("m-1")])).await.unwrap_err();
+    assert_eq!((denied.class(), denied.code().unwrap().as_str()), (ErrorClass::Fatal, "42501"), "{denied}");
+
+    let grants = format!(
+        "GRANT USAGE ON SCHEMA etl TO \"{0}\";
+         GRANT SELECT, INSERT ON user_logins, etl.ledger TO \"{0}\";
+         GRANT SELECT, INSERT, UPDATE ON etl.quarantine TO \"{0}\";
+         GRANT EXECUTE ON FUNCTION etl.ensure_ledger_partitions, etl.prune_ledger TO \"{0}\"",
+        role.name
+    );
+    bench.execute(&grants).await;
+    sink.check_schema().await.unwrap();
+    assert_eq!(sink.write(&batch(vec![good("m-1"), bad("r-1")])).await.unwrap(), report(1, 0, 1));
+    assert_eq!(sink.migrate().await.unwrap_err().class(), ErrorClass::Fatal);
+    sink.close().await;
+    role.drop(&mut bench).await;
+}
