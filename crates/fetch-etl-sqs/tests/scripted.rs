@@ -1,0 +1,137 @@
+//! A server that answers each call as a test says.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// One call as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// `ReceiveMessage` and the like.
+    pub(crate) operation: String,
+    pub(crate) body: String,
+}
+
+pub(crate) enum Answer {
+    /// A status and a body.
+    Http(u16, String),
+    /// An error as SQS sends it.
+    Error(u16, &'static str),
+    /// Part of an answer, then the connection ends.
+    Cut,
+    /// Nothing, but the connection stays.
+    Silence,
+}
+
+impl Answer {
+    pub(crate) fn ok(body: impl Into<String>) -> Self {
+        Self::Http(200, body.into())
+    }
+}
+
+type Script = dyn Fn(&Call) -> Answer + Send + Sync;
+
+/// The server; it stops when it is dropped.
+pub(crate) struct Scripted {
+    address: SocketAddr,
+    calls: Arc<Mutex<Vec<Call>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Scripted {
+    /// A queue exists and has a visibility timeout of 40 s; all else is up to the script.
+    pub(crate) async fn queue(script: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start(move |call| match call.operation.as_str() {
+            "GetQueueUrl" => Answer::ok(r#"{"QueueUrl":"http://queue.example/000000000000/logins"}"#),
+            "GetQueueAttributes" if call.body.contains("VisibilityTimeout") => {
+                Answer::ok(r#"{"Attributes":{"VisibilityTimeout":"40"}}"#)
+            }
+            _ => script(call),
+        })
+        .await
+    }
+
+    pub(crate) async fn start(script: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let calls = Arc::<Mutex<Vec<Call>>>::default();
+        let (script, log): (Arc<Script>, _) = (Arc::new(script), calls.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(serve(stream, script.clone(), log.clone()));
+            }
+        });
+        Self { address, calls, _tasks: tasks }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The calls of an operation, so far.
+    pub(crate) fn calls(&self, operation: &str) -> Vec<Call> {
+        let calls = self.calls.lock().unwrap();
+        calls.iter().filter(|call| call.operation == operation).cloned().collect()
+    }
+}
+
+async fn serve(stream: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Call>>>) {
+    let mut stream = BufReader::new(stream);
+    while let Some(call) = read_call(&mut stream).await {
+        log.lock().unwrap().push(call.clone());
+        let (status, headers, body) = match script(&call) {
+            Answer::Http(status, body) => (status, String::new(), body),
+            Answer::Error(status, code) => {
+                let headers =
+                    format!("x-amzn-query-error: {code};Sender\r\nx-amzn-requestid: 00000000-feed\r\n");
+                // The message quotes input, as some of the service's do.
+                (
+                    status,
+                    headers,
+                    format!(r#"{{"__type":"com.amazonaws.sqs#{code}","message":"203.0.113.7 is wrong"}}"#),
+                )
+            }
+            Answer::Cut => {
+                let _ =
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"Messages\":[").await;
+                return;
+            }
+            Answer::Silence => std::future::pending().await,
+        };
+        let answer = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n{body}", body.len());
+        if stream.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read_call(stream: &mut BufReader<TcpStream>) -> Option<Call> {
+    let (mut length, mut operation) = (0, String::new());
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.ok()? == 0 {
+            return None;
+        }
+        let line = line.trim_end();
+        if line.is_empty() {
+            break;
+        }
+        match line.split_once(": ") {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.parse().ok()?;
+            }
+            Some((name, value)) if name.eq_ignore_ascii_case("x-amz-target") => {
+                operation = value.trim_start_matches("AmazonSQS.").to_owned();
+            }
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(Call { operation, body: String::from_utf8(body).ok()? })
+}
