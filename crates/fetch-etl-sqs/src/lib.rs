@@ -71,10 +71,12 @@ mod connect;
 mod endpoint;
 mod failure;
 mod message;
+mod policy;
 mod source;
 
 pub use config::{ConfigError, Credentials, Queue, SqsConfig};
 pub use connect::{ConnectError, ConnectErrorKind};
 pub use endpoint::InvalidUrl;
 pub use message::ORIGIN_ATTRIBUTE;
+pub use policy::QueuePolicy;
 pub use source::SqsSource;

@@ -34,8 +34,8 @@ const CHANGE_VISIBILITY: &str = "ChangeMessageVisibilityBatch";
 
 /// A queue of AWS SQS, or of what speaks its protocol, as a [`MessageSource`]. See the [crate's documentation](crate).
 pub struct SqsSource {
-    clients: Clients,
-    queue_url: String,
+    pub(crate) clients: Clients,
+    pub(crate) queue_url: String,
     wait_s: i32,
     lease: Duration,
     keys: KeyAttributes,

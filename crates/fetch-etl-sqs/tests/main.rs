@@ -12,6 +12,8 @@ mod logs;
 #[cfg(test)]
 mod pipeline;
 #[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod receiving;
 #[cfg(test)]
 mod scripted;
