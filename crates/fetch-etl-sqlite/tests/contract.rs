@@ -1,0 +1,101 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fetch_etl_core::login::LoginRow;
+use fetch_etl_core::{SealedBody, Sink};
+use fetch_etl_testing::sink_contract::{
+    self, Columns, LoginEvents, QuarantineRow, SinkHarness, Store, Stored,
+};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::support::{Bench, sink_on};
+
+struct OnSqlite;
+
+#[async_trait]
+impl SinkHarness for OnSqlite {
+    type Events = LoginEvents;
+    type Store = Bench;
+
+    async fn open(&self) -> Bench {
+        Bench::open().await
+    }
+}
+
+#[async_trait]
+impl Store<LoginRow> for Bench {
+    fn sink(&self) -> Arc<dyn Sink<LoginRow>> {
+        self.sink.clone()
+    }
+
+    async fn reopened(&self) -> Arc<dyn Sink<LoginRow>> {
+        Arc::new(sink_on(&self.directory).await)
+    }
+
+    async fn stored(&self) -> Stored {
+        let mut connection = self.outside().await;
+        let rows = "SELECT user_id, device_type, masked_ip, masked_device_id, locale,
+            CAST(app_version AS TEXT) AS app_version, create_date, app_version_text, message_id,
+            CAST(mask_key_id AS TEXT) AS mask_key_id FROM user_logins";
+        let quarantine = "SELECT * FROM etl_quarantine";
+        Stored {
+            rows: sqlx::query(rows).fetch_all(&mut connection).await.unwrap().iter().map(columns).collect(),
+            quarantine: sqlx::query(quarantine)
+                .fetch_all(&mut connection)
+                .await
+                .unwrap()
+                .iter()
+                .map(rejected)
+                .collect(),
+        }
+    }
+
+    async fn refuse_key(&self, key: &str) {
+        self.execute(&format!(
+            "CREATE TRIGGER refusal BEFORE INSERT ON user_logins WHEN new.message_id = '{key}'
+            BEGIN SELECT raise(ABORT, 'refused'); END"
+        ))
+        .await;
+    }
+
+    async fn refuse_nothing(&self) {
+        self.execute("DROP TRIGGER refusal").await;
+    }
+}
+
+fn columns(row: &SqliteRow) -> Columns {
+    let names = [
+        "user_id",
+        "device_type",
+        "masked_ip",
+        "masked_device_id",
+        "locale",
+        "app_version",
+        "create_date",
+        "app_version_text",
+        "message_id",
+        "mask_key_id",
+    ];
+    names.into_iter().map(|name| (name, row.get(name))).collect()
+}
+
+fn rejected(row: &SqliteRow) -> QuarantineRow {
+    let number = |name| row.get::<Option<i64>, _>(name).map(|number| u32::try_from(number).unwrap());
+    QuarantineRow {
+        key: row.get("key"),
+        reason: row.get("reason"),
+        field: row.get("field"),
+        position: number("line").zip(number("column_number")),
+        length: number("length"),
+        attempt: number("receive_count").unwrap(),
+        sealed: row
+            .get::<Option<String>, _>("recipient_id")
+            .map(|id| SealedBody::new(id, row.get("sealed_body"))),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sink_keeps_its_contract() {
+    sink_contract::run(&OnSqlite).await;
+}

@@ -1,0 +1,10 @@
+//! The sink on real files, each test with a directory of its own.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+mod contract;
+mod errors;
+mod ledger;
+mod reading;
+mod schema;
+mod support;
