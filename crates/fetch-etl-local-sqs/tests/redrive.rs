@@ -63,6 +63,21 @@ async fn without_its_dead_letter_queue_a_message_is_delivered_on() {
 }
 
 #[tokio::test]
+async fn what_a_receive_took_is_delivered_although_the_rest_does_not_fit() {
+    let queue = QueueConfig::new("logins").dead_letter("dead", 1).in_flight_limit(1);
+    let (setup, hand) = start_manual(queue).await;
+    setup.send("poison").await;
+    setup.receive().await;
+    hand.advance(VISIBILITY);
+    setup.send("good").await;
+    setup.client.delete_queue().queue_url(setup.server.queue_url("dead")).send().await.unwrap();
+    let got = setup.receive().await;
+    assert_eq!(bodies(&got), ["good"], "the poisonous one is taken back, and there is no room for it");
+    setup.delete(&got[0]).await;
+    assert_eq!(bodies(&setup.receive().await), ["poison"]);
+}
+
+#[tokio::test]
 async fn a_policy_can_be_set_and_taken_away_over_the_wire() {
     let (setup, hand) = start_manual(QueueConfig::new("logins")).await;
     let set = async |policy: &str| {
