@@ -228,10 +228,10 @@ impl Link<'_> {
 
     /// Does not come back if the server takes no more: its last words, in the other direction, are to reach the client.
     async fn send_to_server(&self, server: &mut WriteHalf<'_>, bytes: &[u8]) {
-        if server.write_all(bytes).await.is_err() {
-            return pending().await;
-        }
         self.entry.count(|counters| counters.bytes_to_server += bytes.len() as u64);
+        if server.write_all(bytes).await.is_err() {
+            pending::<()>().await;
+        }
     }
 
     async fn pump_to_client(
@@ -281,8 +281,9 @@ impl Link<'_> {
 
     async fn send_to_client(&self, client: &mut WriteHalf<'_>, out: &mut Outbox) -> io::Result<()> {
         let bytes = out.ready();
-        client.write_all(bytes).await?;
+        // First, so that a client that has its answer finds it counted.
         self.entry.count(|counters| counters.bytes_to_client += bytes.len() as u64);
+        client.write_all(bytes).await?;
         out.sent();
         Ok(())
     }
@@ -385,5 +386,38 @@ impl<'a> Inbox<'a> {
             // The proxy owns the sender, and its end ends this connection too.
             let _ = self.controls.wait_for(|controls| !controls.stalled).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_stays_until_something_passes() {
+        let mut out = Outbox::default();
+        out.put(b"ab", false);
+        out.put(b"cd", true);
+        out.put_more(b"e");
+        assert_eq!(out.ready(), b"ab");
+        out.sent();
+        assert_eq!(out.ready(), b"");
+        out.put(b"f", false);
+        assert_eq!(out.ready(), b"cdef");
+        out.sent();
+        assert_eq!((out.ready(), out.bytes.len()), (&b""[..], 0));
+    }
+
+    #[test]
+    fn no_more_is_held_than_the_limit() {
+        let mut out = Outbox::default();
+        out.put(b"D", true);
+        out.put_more(&vec![b'x'; HOLD_LIMIT - 1]);
+        assert_eq!(out.ready().len(), 0);
+        out.put_more(b"y");
+        assert_eq!(out.ready().len(), HOLD_LIMIT + 1);
+        out.sent();
+        out.put(b"C", true);
+        assert_eq!(out.ready().len(), 0, "and then it begins anew");
     }
 }

@@ -30,6 +30,13 @@ impl Bench {
         PgConnection::connect(&self.url).await
     }
 
+    /// Waits until the server has ended all sessions but our own: what they had been sent is done, or undone.
+    pub(super) async fn server_is_through(&mut self) {
+        let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                     AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        while sqlx::query_scalar::<_, i64>(count).fetch_one(&mut self.direct).await.unwrap() > 0 {}
+    }
+
     /// Whether the row is there for everybody to see.
     pub(super) async fn has(&mut self, key: i64) -> bool {
         let count = sqlx::query_scalar("SELECT count(*) FROM etl.ledger WHERE key = $1").bind(key);

@@ -46,7 +46,13 @@ async fn each_commit_is_lost(way: Way, fault: fn(Ending) -> CommitFault, row_is_
         write(&mut client, way, -round - 1).await.unwrap();
 
         bench.proxy.inject(FaultPlan::next_commit(fault(ending)));
+        let answered = bench.proxy.stats().total.bytes_to_client;
         assert_eq!(io_error(write(&mut client, way, round).await), expected, "round {round}");
+        if !matches!(way, Way::Transaction) {
+            let answered = bench.proxy.stats().total.bytes_to_client - answered;
+            assert_eq!(answered, 0, "round {round}: the client sees nothing of the answer");
+        }
+        bench.server_is_through().await;
         assert_eq!(bench.has(round).await, row_is_there, "round {round}");
         assert!(bench.has(-round - 1).await);
     }
