@@ -148,6 +148,22 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn the_database_is_dropped_also_when_the_test_panics() {
+        let database = TestDatabase::create().await;
+        let (server, name) = (database.server.clone(), database.name.clone());
+        let test = tokio::spawn(async move {
+            // Still connected, as sinks are.
+            let _connection = database.connect().await;
+            panic!("{} fails", database.name());
+        });
+        assert!(test.await.is_err_and(|error| error.is_panic()));
+        let mut connection = server.connect().await.unwrap();
+        let find = "SELECT count(*) FROM pg_database WHERE datname = $1";
+        let left: i64 = sqlx::query_scalar(find).bind(name).fetch_one(&mut connection).await.unwrap();
+        assert_eq!(left, 0);
+    }
+
     #[test]
     fn names_differ() {
         assert_ne!(new_name(), new_name());
