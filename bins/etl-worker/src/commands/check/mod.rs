@@ -1,0 +1,90 @@
+//! `etl-worker check`: what is wrong, and what is unsafe.
+
+mod findings;
+
+use std::fmt::Write as _;
+
+use fetch_etl_core::MessageSource as _;
+use findings::QueueFacts;
+
+use crate::cli::ConfigArgs;
+use crate::failure::{ExitCode, Failure};
+use crate::settings::{Loaded, Settings, SinkSettings, show};
+use crate::sinks::{self, Database};
+use crate::{masking, queue, report};
+
+pub(super) async fn run(args: ConfigArgs) -> Result<ExitCode, Failure> {
+    let loaded = Loaded::read(&args.inputs())?;
+    let settings = loaded.settings()?;
+    queue::check(&settings.source)?;
+    masking::build(&settings.masking)?;
+    let (queue, database) = tokio::join!(look_at_queue(&settings), look_at_database(&settings.sink));
+    let facts = queue.as_ref().map(|seen| seen.facts).unwrap_or_default();
+    let queue = queue.map(|seen| seen.words);
+    let mut findings: Vec<_> =
+        [queue.as_ref().err(), database.as_ref().err()].into_iter().flatten().cloned().collect();
+    findings.extend(findings::list(&loaded, &settings, &facts));
+    report::print(&format!("{}\n{}", show(&loaded), told(&settings, &queue, &database, &findings)));
+    Ok(if findings.is_empty() { ExitCode::Done } else { ExitCode::Failed })
+}
+
+fn told(
+    settings: &Settings,
+    queue: &Result<String, String>,
+    database: &Result<String, String>,
+    findings: &[String],
+) -> String {
+    let state =
+        |part: &Result<String, String>| part.clone().unwrap_or_else(|_| "not usable, see below".to_owned());
+    let mut text = format!(
+        "queue     {}: {}\ndatabase  {}: {}\nmasking   {}\n",
+        settings.source.queue,
+        state(queue),
+        settings.sink.database,
+        state(database),
+        settings.masking.method()
+    );
+    match findings {
+        [] => text.push_str("\nno findings\n"),
+        [_] => text.push_str("\n1 finding\n"),
+        several => {
+            let _ = writeln!(text, "\n{} findings", several.len());
+        }
+    }
+    for (number, finding) in findings.iter().enumerate() {
+        let _ = writeln!(text, "{:>3}. {finding}", number + 1);
+    }
+    text
+}
+
+struct SeenQueue {
+    words: String,
+    facts: QueueFacts,
+}
+
+async fn look_at_queue(settings: &Settings) -> Result<SeenQueue, String> {
+    let source = queue::connect(&settings.source).await.map_err(|error| format!("source: {error}"))?;
+    // What may not be asked is not known, and no finding.
+    let depth = source.depth().await.ok().flatten();
+    let words = match depth {
+        Some(depth) => {
+            format!("answers; about {} messages wait, {} are being worked on", depth.visible, depth.in_flight)
+        }
+        None => "answers; it does not tell how many messages wait".to_owned(),
+    };
+    let policy = source.policy().await.ok().flatten();
+    let facts = QueueFacts {
+        has_dead_letter_queue: policy.map(|policy| policy.has_dead_letter_queue),
+        retention: policy.and_then(|policy| policy.retention),
+    };
+    Ok(SeenQueue { words, facts })
+}
+
+async fn look_at_database(settings: &SinkSettings) -> Result<String, String> {
+    let told = |error| format!("sink: {}", sinks::failure(settings, &error));
+    let database = Database::connect(settings).await.map_err(told)?;
+    let schema = database.check_schema().await;
+    database.close().await;
+    schema.map_err(told)?;
+    Ok("answers; its tables fit".to_owned())
+}

@@ -1,0 +1,80 @@
+//! `etl-worker run`: the worker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fetch_etl_core::MessageSource;
+use fetch_etl_core::login::LoginSchema;
+use fetch_etl_core::pipeline::Pipeline;
+use fetch_etl_mask::UNKEYED_WARNING;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::cli::RunArgs;
+use crate::failure::{ExitCode, Failure};
+use crate::progress::Progress;
+use crate::settings::{Loaded, MaskingSettings, Settings};
+use crate::sinks::Database;
+use crate::{masking, queue, report, signals};
+
+/// The longest long poll of a worker that ends when the queue is empty: it would spend its last seconds waiting.
+const WAIT_UNTIL_EMPTY: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
+    let mut settings = Loaded::read(&args.config.inputs())?.settings()?;
+    settings.pipeline.until_empty = args.until_empty;
+    if args.until_empty && !settings.source.wait_time_is_explicit {
+        settings.source.wait_time = settings.source.wait_time.min(WAIT_UNTIL_EMPTY);
+    }
+    queue::check(&settings.source)?;
+    let masker = masking::build(&settings.masking)?;
+    let stop = signals::cancel_on_signal()
+        .map_err(|error| Failure::failed(format!("cannot listen for signals: {}", error.kind())))?;
+    if matches!(settings.masking, MaskingSettings::Sha512) {
+        warn!(event = "masks_reversible", "{UNKEYED_WARNING}");
+    }
+    let Some((source, database)) = connect(&settings, &stop).await? else {
+        info!(event = "stopped", "stopped before there was anything to read from or to write to");
+        return Ok(ExitCode::Done);
+    };
+    info!(
+        event = "started",
+        version = env!("CARGO_PKG_VERSION"),
+        source = %settings.source.queue,
+        sink = %settings.sink.database,
+        masking = settings.masking.method(),
+        "reading, masking, writing"
+    );
+    let pipeline = Pipeline::new(settings.pipeline, source.clone(), LoginSchema, masker, database.sink());
+    let progress = if args.until_empty {
+        Progress::bar(pipeline.stats(), backlog(&*source).await)
+    } else {
+        Progress::log(pipeline.stats())
+    };
+    let outcome = Box::pin(pipeline.run(stop)).await;
+    drop(progress);
+    database.close().await;
+    let (summary, failure) = match outcome {
+        Ok(summary) => (summary, None),
+        Err(error) => (error.summary, Some(Failure::failed(error.cause))),
+    };
+    info!(event = "stopped", received = summary.received, inserted = summary.inserted, "{summary}");
+    report::print(&report::of(&summary));
+    failure.map_or(Ok(ExitCode::Done), Err)
+}
+
+/// The queue and the database, once both answer; `None` when a stop was asked for before.
+async fn connect(
+    settings: &Settings,
+    stop: &CancellationToken,
+) -> Result<Option<(Arc<dyn MessageSource>, Database)>, Failure> {
+    let Some(database) = Database::open_when_ready(&settings.sink, stop).await? else { return Ok(None) };
+    let source = queue::connect_when_ready(&settings.source, stop).await?;
+    Ok(source.map(|source| (source, database)))
+}
+
+/// About how many messages there are to work off; 0 where the queue does not tell.
+async fn backlog(source: &dyn MessageSource) -> u64 {
+    let depth = source.depth().await.ok().flatten().unwrap_or_default();
+    depth.visible + depth.in_flight + depth.delayed
+}

@@ -1,0 +1,195 @@
+//! The settings as the program uses them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fetch_etl_core::pipeline::PipelineConfig;
+use fetch_etl_sqs::Credentials;
+
+use super::secret::{Secret, hide_password};
+
+/// Everything that `run` and `check` need.
+#[derive(Debug)]
+pub struct Settings {
+    /// The queue.
+    pub source: SourceSettings,
+    /// Bounds of the pipeline.
+    pub pipeline: PipelineConfig,
+    /// How personal fields are masked.
+    pub masking: MaskingSettings,
+    /// The database.
+    pub sink: SinkSettings,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct SourceSettings {
+    /// Which queue.
+    pub queue: QueueRef,
+    /// Another endpoint than AWS's own.
+    pub endpoint_url: Option<String>,
+    /// The AWS region; from the AWS environment where it is not set.
+    pub region: Option<String>,
+    /// The long poll.
+    pub wait_time: Duration,
+    /// Whether somebody set the long poll, or it is the default.
+    pub wait_time_is_explicit: bool,
+    /// How long a received message is invisible; the queue's own time where it is not set.
+    pub visibility_timeout: Option<Duration>,
+    /// Most parallel receives.
+    pub max_receivers: usize,
+    /// The message attribute that holds the producer's id of an event.
+    pub key_attribute: Option<String>,
+    /// Where the AWS credentials come from: not from our configuration.
+    pub credentials: Credentials,
+}
+
+/// How a queue is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueueRef {
+    /// By its URL.
+    Url(String),
+    /// By its name.
+    Name(String),
+}
+
+impl std::fmt::Display for QueueRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Url(url) => f.write_str(&hide_password(url)),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// How personal fields are masked.
+#[derive(Debug)]
+pub enum MaskingSettings {
+    /// Plain SHA-512.
+    Sha512,
+    /// HMAC-SHA-512 with a key.
+    HmacSha512 {
+        /// The key, base64.
+        key: Secret,
+        /// Where the key came from, for errors about it.
+        key_from: KeySource,
+        /// The name of the data set.
+        domain: String,
+    },
+}
+
+impl MaskingSettings {
+    /// The method's name in the configuration.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Sha512 => "sha512",
+            Self::HmacSha512 { .. } => "hmac-sha512",
+        }
+    }
+}
+
+/// Where a masking key was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// `masking.key`.
+    Value,
+    /// `masking.key_file`.
+    File(PathBuf),
+}
+
+/// The database.
+#[derive(Debug, Clone)]
+pub struct SinkSettings {
+    /// Its address.
+    pub database: DatabaseUrl,
+    /// The file that the address was read from, where it was one.
+    pub database_url_file: Option<PathBuf>,
+    /// Most connections.
+    pub max_connections: u32,
+    /// Whether `run` applies the migrations.
+    pub migrate: bool,
+    /// For how many days a message is known as written.
+    pub ledger_retention_days: u32,
+}
+
+/// Which kind of database an address names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseKind {
+    /// `postgres://…`, `postgresql://…`
+    Postgres,
+    /// `sqlite://…`, `sqlite:…`
+    Sqlite,
+}
+
+/// A database's address; it may hold a password, so `Debug` and `Display` show none.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl {
+    kind: DatabaseKind,
+    url: Secret,
+}
+
+impl DatabaseUrl {
+    /// What an address must look like.
+    pub const EXPECTED: &str = "postgres://user:password@host:port/database or sqlite://file";
+
+    /// Reads an address; `None` when it is neither Postgres's nor SQLite's.
+    pub fn parse(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once(':')?;
+        let kind = match scheme {
+            "postgres" | "postgresql" if rest.starts_with("//") => DatabaseKind::Postgres,
+            "sqlite" if rest.len() > "//".len() => DatabaseKind::Sqlite,
+            _ => return None,
+        };
+        Some(Self { kind, url: Secret::new(url) })
+    }
+
+    /// Which database it is.
+    pub fn kind(&self) -> DatabaseKind {
+        self.kind
+    }
+
+    /// The whole address, for the sink.
+    pub fn expose(&self) -> &str {
+        self.url.expose()
+    }
+}
+
+impl std::fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hide_password(self.url.expose()))
+    }
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_chosen_by_its_scheme() {
+        for (url, kind) in [
+            ("postgres://db/logins", Some(DatabaseKind::Postgres)),
+            ("postgresql://etl:pw@db:5432/logins", Some(DatabaseKind::Postgres)),
+            ("sqlite://logins.sqlite", Some(DatabaseKind::Sqlite)),
+            ("sqlite:logins.sqlite", Some(DatabaseKind::Sqlite)),
+            ("sqlite://", None),
+            ("postgres:db", None),
+            ("mysql://db/logins", None),
+            ("logins", None),
+        ] {
+            assert_eq!(DatabaseUrl::parse(url).map(|database| database.kind()), kind, "{url}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        let database = DatabaseUrl::parse("postgres://etl:hunter2@db/logins");
+        let shown = format!("{database:?}");
+        assert!(!shown.contains("hunter2") && shown.contains("db/logins"), "{shown}");
+    }
+}

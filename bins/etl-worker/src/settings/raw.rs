@@ -1,0 +1,77 @@
+//! The merged layers as serde reads them: one field for each key of the table, in its type.
+
+use serde::Deserialize;
+
+use super::secret::Secret;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Raw {
+    pub(crate) source: RawSource,
+    pub(crate) pipeline: RawPipeline,
+    pub(crate) masking: RawMasking,
+    pub(crate) sink: RawSink,
+    pub(crate) ledger: RawLedger,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSource {
+    pub(crate) kind: RawSourceKind,
+    pub(crate) queue_url: Option<String>,
+    pub(crate) queue_name: Option<String>,
+    pub(crate) endpoint_url: Option<String>,
+    pub(crate) region: Option<String>,
+    pub(crate) wait_time_s: u64,
+    pub(crate) visibility_timeout_s: Option<u64>,
+    pub(crate) max_receivers: usize,
+    pub(crate) key_attribute: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RawSourceKind {
+    Sqs,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPipeline {
+    pub(crate) max_in_flight: usize,
+    pub(crate) max_batch_rows: usize,
+    pub(crate) max_batch_bytes: usize,
+    pub(crate) writers: usize,
+    pub(crate) shutdown_grace_s: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) enum RawMethod {
+    #[serde(rename = "sha512")]
+    Sha512,
+    #[serde(rename = "hmac-sha512")]
+    HmacSha512,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawMasking {
+    pub(crate) method: Option<RawMethod>,
+    pub(crate) key: Option<Secret>,
+    pub(crate) key_file: Option<String>,
+    pub(crate) domain: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSink {
+    pub(crate) database_url: Option<Secret>,
+    pub(crate) database_url_file: Option<String>,
+    pub(crate) max_connections: u32,
+    pub(crate) migrate: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawLedger {
+    pub(crate) retention_days: u32,
+}

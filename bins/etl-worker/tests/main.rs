@@ -1,0 +1,17 @@
+//! The real binary, from the outside.
+
+// A test crate is all test; clippy knows it by this attribute only.
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod logs;
+#[cfg(test)]
+mod panics;
+#[cfg(test)]
+mod start;
+#[cfg(test)]
+mod support;

@@ -1,0 +1,129 @@
+//! What happens when the queue or the database is not there, and how the worker stops.
+
+use std::net::TcpListener;
+
+use fetch_etl_testing::postgres::TestDatabase;
+use rustix::process::Signal;
+
+use crate::support::{Running, SqliteFile, finish, local_queue, worker};
+
+/// An address that refuses connections: it was free a moment ago, and stays ours to give as long as the listener lives.
+fn closed_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_does_not_exist_is_told_at_once() {
+    let server = local_queue().await;
+    let database = SqliteFile::new();
+    let ended = finish(
+        worker(&["run"])
+            .env("ETL_SOURCE__QUEUE_NAME", "no-such-queue")
+            .env("ETL_SOURCE__ENDPOINT_URL", server.url())
+            .env("ETL_SINK__DATABASE_URL", database.url()),
+    );
+    assert_eq!(ended.code, Some(1));
+    let last = ended.stderr.lines().last().unwrap();
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!(last["event"], "failed");
+    assert!(
+        last["message"].as_str().unwrap().starts_with("the queue no-such-queue does not exist"),
+        "{last}"
+    );
+}
+
+#[test]
+fn a_database_that_is_not_up_yet_is_waited_for_until_a_signal() {
+    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
+        let mut running = Running::start(
+            worker(&["run"])
+                .env("ETL_SOURCE__QUEUE_NAME", "logins")
+                .env("ETL_SOURCE__ENDPOINT_URL", "http://127.0.0.1:1")
+                .env("ETL_SINK__DATABASE_URL", format!("postgres://etl:hunter2@{}/logins", closed_address())),
+        );
+        let waiting = running.event("not_ready");
+        assert_eq!(waiting["part"], "the database");
+        no_core_dump(running.pid());
+        running.signal(signal);
+        assert_eq!(running.event("shutdown_requested")["signal"], name);
+        let (status, ended) = running.end();
+        assert_eq!(status.code(), Some(0), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn no_core_dump(pid: u32) {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+}
+
+#[cfg(not(target_os = "linux"))]
+fn no_core_dump(_: u32) {}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_not_up_yet_is_waited_for() {
+    let database = SqliteFile::new();
+    let mut running = Running::start(
+        worker(&["run"])
+            .env("ETL_SOURCE__QUEUE_URL", format!("http://{}/000000000000/logins", closed_address()))
+            .env("ETL_SINK__DATABASE_URL", database.url()),
+    );
+    assert_eq!(running.event("not_ready")["part"], "the queue");
+    running.signal(Signal::TERM);
+    assert_eq!(running.end().0.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_database_is_not_waited_for() {
+    let database = TestDatabase::create().await;
+    let url = database.url().replace(database.name(), "no_such_database");
+    let ended = finish(worker(&["migrate"]).env("ETL_SINK__DATABASE_URL", &url));
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("there is no such database"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("hint: createdb"), "{}", ended.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_makes_the_tables_and_can_be_repeated() {
+    let database = TestDatabase::create().await;
+    for _ in 0..2 {
+        let ended = finish(worker(&["migrate"]).env("DATABASE_URL", database.url()));
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stdout.ends_with(" is up to date\n"), "{}", ended.stdout);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_without_migrations_says_what_is_missing() {
+    let server = local_queue().await;
+    let database = TestDatabase::create().await;
+    let ended = finish(
+        worker(&["run"])
+            .env("ETL_SOURCE__QUEUE_URL", server.queue_url("logins"))
+            .env("ETL_SINK__DATABASE_URL", database.url())
+            .env("ETL_SINK__MIGRATE", "false"),
+    );
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("`etl-worker migrate` makes them"), "{}", ended.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_stops_a_worker_that_waits_for_messages() {
+    let server = local_queue().await;
+    let database = SqliteFile::new();
+    let mut running = Running::start(
+        worker(&["run"])
+            .env("ETL_SOURCE__QUEUE_URL", server.queue_url("logins"))
+            .env("ETL_SINK__DATABASE_URL", database.url()),
+    );
+    running.event("started");
+    running.signal(Signal::TERM);
+    let (status, ended) = running.end();
+    assert_eq!(status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(
+        ended.stdout,
+        "received 0 = inserted 0 + duplicates 0 + quarantined 0 + returned 0 + in flight 0\n"
+    );
+}
