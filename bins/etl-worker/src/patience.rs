@@ -27,6 +27,8 @@ where
     let mut wait = FIRST_WAIT;
     let mut waited = false;
     loop {
+        // Workers that start together must not knock together.
+        let jittered = wait.mul_f64(0.5 + fastrand::f64() / 2.0);
         let outcome = tokio::select! {
             outcome = attempt() => outcome,
             () = stop.cancelled() => return Ok(None),
@@ -39,14 +41,12 @@ where
                 return Ok(Some(value));
             }
             Err(error) if class(&error) == ErrorClass::Retryable => {
-                let retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                let retry_in_ms = u64::try_from(jittered.as_millis()).unwrap_or(u64::MAX);
                 warn!(event = "not_ready", part = what, error = %error, retry_in_ms, "{what} is not ready; trying again");
             }
             Err(error) => return Err(error),
         }
         waited = true;
-        // Workers that start together must not knock together.
-        let jittered = wait.mul_f64(0.5 + fastrand::f64() / 2.0);
         tokio::select! {
             () = tokio::time::sleep(jittered) => {}
             () = stop.cancelled() => return Ok(None),

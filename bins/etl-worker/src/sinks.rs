@@ -116,7 +116,7 @@ pub(crate) fn failure(settings: &SinkSettings, error: &SinkError) -> Failure {
     let failure = Failure::failed(format!("{}: {error}", settings.database));
     match error.code().map(|code| code.as_str().to_owned()).as_deref() {
         Some("28P01" | "28000") => {
-            failure.hint("check user and password in sink.database_url, and the server's pg_hba.conf")
+            failure.hint("check the user and password in the database URL, and the server's pg_hba.conf")
         }
         Some("3D000") => failure.hint("createdb makes the database; etl-worker makes the tables"),
         Some("42501") => failure

@@ -1,16 +1,13 @@
 //! What happens when the queue or the database is not there, and how the worker stops.
 
-use std::net::TcpListener;
-
 use fetch_etl_testing::postgres::TestDatabase;
+use fetch_etl_testing::proxy::PgProxy;
 use rustix::process::Signal;
 
-use crate::support::{Running, SqliteFile, finish, local_queue, worker};
+use crate::support::{Running, SqliteFile, finish, local_queue, login, worker};
 
-/// An address that refuses connections: it was free a moment ago, and stays ours to give as long as the listener lives.
-fn closed_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
+/// An address that refuses connections: nobody listens on port 1.
+const CLOSED: &str = "127.0.0.1:1";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_does_not_exist_is_told_at_once() {
@@ -39,7 +36,7 @@ fn a_database_that_is_not_up_yet_is_waited_for_until_a_signal() {
             worker(&["run"])
                 .env("ETL_SOURCE__QUEUE_NAME", "logins")
                 .env("ETL_SOURCE__ENDPOINT_URL", "http://127.0.0.1:1")
-                .env("ETL_SINK__DATABASE_URL", format!("postgres://etl:hunter2@{}/logins", closed_address())),
+                .env("ETL_SINK__DATABASE_URL", format!("postgres://etl:hunter2@{CLOSED}/logins")),
         );
         let waiting = running.event("not_ready");
         assert_eq!(waiting["part"], "the database");
@@ -67,7 +64,7 @@ async fn a_queue_that_is_not_up_yet_is_waited_for() {
     let database = SqliteFile::new();
     let mut running = Running::start(
         worker(&["run"])
-            .env("ETL_SOURCE__QUEUE_URL", format!("http://{}/000000000000/logins", closed_address()))
+            .env("ETL_SOURCE__QUEUE_URL", format!("http://{CLOSED}/000000000000/logins"))
             .env("ETL_SINK__DATABASE_URL", database.url()),
     );
     assert_eq!(running.event("not_ready")["part"], "the queue");
@@ -126,4 +123,31 @@ async fn a_signal_stops_a_worker_that_waits_for_messages() {
         ended.stdout,
         "received 0 = inserted 0 + duplicates 0 + quarantined 0 + returned 0 + in flight 0\n"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_at_once_what_the_first_only_asked_for() {
+    let server = local_queue().await;
+    let database = TestDatabase::create().await;
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let proxy = PgProxy::in_front_of(database.url()).await.unwrap();
+        let mut running = Running::start(
+            worker(&["run"])
+                .env("ETL_SOURCE__QUEUE_URL", server.queue_url("logins"))
+                .env("ETL_SINK__DATABASE_URL", proxy.url_for(database.url()).unwrap()),
+        );
+        running.event("started");
+        proxy.stall();
+        let logins = server.queue("logins").unwrap();
+        logins.send_many([login("u-1", "203.0.113.7")]).unwrap();
+        // The write has begun and hangs, so there is something left to finish.
+        proxy.until(|stats| stats.stalled > 0).await;
+        running.signal(signal);
+        running.event("shutdown_requested");
+        running.signal(signal);
+        running.event("shutdown_forced");
+        let (status, ended) = running.end();
+        assert_eq!(status.code(), Some(code), "{}", ended.stderr);
+        logins.purge();
+    }
 }
