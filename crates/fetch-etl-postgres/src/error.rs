@@ -173,6 +173,10 @@ fn database_text(error: &sqlx::Error) -> String {
 
 /// The kind, not the error: that one may name what was looked up or opened.
 fn io_text(error: &io::Error) -> String {
+    // A failed lookup has no kind of its own, only the standard library's text.
+    if error.to_string().starts_with("failed to lookup address information") {
+        return "the host name does not resolve".to_owned();
+    }
     error.kind().to_string()
 }
 
@@ -251,6 +255,15 @@ mod tests {
             assert_eq!(error.class(), class, "{error}");
             assert!(!format!("{error} {error:?}").contains("203.0.113.7"), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_does_not_exist_is_said_to_be_none() {
+        // RFC 6761: no resolver knows a name below "invalid".
+        let error = tokio::net::lookup_host("no-such-host.invalid:5432").await.map(|_| ()).unwrap_err();
+        let error = SinkError::from(Failure::from(sqlx::Error::Io(error)));
+        assert_eq!(error.to_string(), "cannot reach Postgres: the host name does not resolve");
+        assert_eq!(error.class(), ErrorClass::Retryable);
     }
 
     #[test]

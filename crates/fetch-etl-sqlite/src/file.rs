@@ -57,5 +57,9 @@ pub(crate) fn check(path: &Path) -> Result<(), SinkError> {
 
 /// A path is no secret, and whoever mistyped it wants to see it.
 fn unusable(path: &Path, kind: io::ErrorKind) -> SinkError {
-    SinkError::new(ErrorClass::Fatal, format!("cannot use {}: {kind}", path.display()))
+    let why = match kind {
+        io::ErrorKind::NotFound => "there is no such file or directory".to_owned(),
+        kind => kind.to_string(),
+    };
+    SinkError::new(ErrorClass::Fatal, format!("cannot use {}: {why}", path.display()))
 }
