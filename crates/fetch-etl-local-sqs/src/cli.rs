@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
-use fetch_etl_local_sqs::QueueConfig;
+use fetch_etl_local_sqs::{FaultPlan, PlanError, QueueConfig};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,6 +18,9 @@ Examples:
   Any free port; the line on stdout tells which:
     fetch-etl-local-sqs --port 0 --queue logins
     {\"endpoint\":\"http://127.0.0.1:40123\",\"queues\":{\"logins\":\"http://127.0.0.1:40123/000000000000/logins\"}}
+
+  A queue that delivers every fifth message again and loses the first three answers:
+    fetch-etl-local-sqs --queue logins --fault logins:redeliver=0.2,cut-after=1x3 --fault-seed 7
 
   Then, with any credentials:
     AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_DEFAULT_REGION=us-east-1 \\
@@ -47,6 +50,17 @@ pub(crate) struct Cli {
     #[arg(long = "dead-letter", value_name = "QUEUE=DEAD_LETTER_QUEUE[,max-receive-count=N]")]
     dead_letters: Vec<DeadLetterArg>,
 
+    /// What is to go wrong in a queue, and with which probability: redeliver, redeliver-deleted, reorder, keep,
+    /// stale-handle, entry-sender-fault, entry-service-fault, throttle, internal-error, drop, cut-before,
+    /// internal-error-after, cut-after, slow. `1x3` means the first three times and no more. Also slow-ms=N (1000), and
+    /// sends=true to let sends suffer too. Can be changed while the server runs, at /control/queues/QUEUE/faults
+    #[arg(long = "fault", value_name = "QUEUE:KIND=PROBABILITY[,…]")]
+    faults: Vec<FaultArg>,
+
+    /// Makes other faults happen than seed 0 does; the same seed makes the same ones happen
+    #[arg(long)]
+    fault_seed: Option<u64>,
+
     /// File with one message a line, to be sent to the first queue
     #[arg(long, value_name = "FILE")]
     pub(crate) load: Option<PathBuf>,
@@ -71,6 +85,30 @@ impl Cli {
             *queue = queue.clone().dead_letter(&link.target, link.max_receive_count);
         }
         Ok(queues)
+    }
+
+    /// What is to go wrong, by the names of the queues.
+    pub(crate) fn faults(&self) -> impl Iterator<Item = (&str, FaultPlan)> {
+        self.faults.iter().map(|fault| {
+            let plan = fault.plan.clone();
+            (&*fault.queue, self.fault_seed.into_iter().fold(plan, FaultPlan::seed))
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct FaultArg {
+    queue: String,
+    plan: FaultPlan,
+}
+
+impl FromStr for FaultArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (queue, plan) = text.split_once(':').ok_or("expected QUEUE:KIND=PROBABILITY")?;
+        let plan = plan.parse().map_err(|error: PlanError| error.to_string())?;
+        Ok(Self { queue: queue.to_owned(), plan })
     }
 }
 
@@ -157,10 +195,30 @@ mod tests {
             (&["--dead-letter=q"], "QUEUE=DEAD_LETTER_QUEUE"),
             (&["--queue=q", "--dead-letter=q=d,3"], "max-receive-count=N"),
             (&["--dead-letter=q=d"], "--queue does not"),
+            (&["--fault=q"], "QUEUE:KIND=PROBABILITY"),
+            (&["--fault=q:resend=1"], "unknown fault"),
+            (&["--fault=q:keep=2"], "from 0 to 1"),
         ] {
             let error = queues(arguments).unwrap_err();
             assert!(error.contains(named), "{arguments:?}: {error}");
         }
+    }
+
+    #[test]
+    fn faults_are_described_by_queue_and_share_a_seed() {
+        let parsed = Cli::try_parse_from([
+            "fetch-etl-local-sqs",
+            "--fault=logins:keep=0.5,slow=1x2",
+            "--fault=dead:drop=1",
+            "--fault-seed=7",
+        ]);
+        let cli = parsed.unwrap();
+        let described: Vec<_> = cli.faults().collect();
+        let expected = [
+            ("logins", "keep=0.5,slow=1x2,seed=7".parse().unwrap()),
+            ("dead", "drop=1,seed=7".parse().unwrap()),
+        ];
+        assert_eq!(described, expected);
     }
 
     #[test]

@@ -23,8 +23,10 @@ pub(crate) enum ErrorKind {
     QueueDoesNotExist,
     QueueNameExists,
     ReceiptHandleIsInvalid,
+    RequestThrottled,
     RequestTooLarge,
     Serialization,
+    Throttling,
     TooManyEntriesInBatchRequest,
     UnsupportedOperation,
 }
@@ -49,8 +51,10 @@ impl ErrorKind {
             Self::QueueDoesNotExist => "com.amazonaws.sqs#QueueDoesNotExist",
             Self::QueueNameExists => "com.amazonaws.sqs#QueueNameExists",
             Self::ReceiptHandleIsInvalid => "com.amazonaws.sqs#ReceiptHandleIsInvalid",
+            Self::RequestThrottled => "com.amazonaws.sqs#RequestThrottled",
             Self::RequestTooLarge => "com.amazon.coral.service#RequestEntityTooLargeException",
             Self::Serialization => "com.amazon.coral.service#SerializationException",
+            Self::Throttling => "com.amazon.coral.availability#ThrottlingException",
             Self::TooManyEntriesInBatchRequest => "com.amazonaws.sqs#TooManyEntriesInBatchRequest",
             Self::UnsupportedOperation => "com.amazonaws.sqs#UnsupportedOperation",
         }
@@ -76,8 +80,10 @@ impl ErrorKind {
             Self::QueueDoesNotExist => "AWS.SimpleQueueService.NonExistentQueue",
             Self::QueueNameExists => "QueueAlreadyExists",
             Self::ReceiptHandleIsInvalid => "ReceiptHandleIsInvalid",
+            Self::RequestThrottled => "RequestThrottled",
             Self::RequestTooLarge => "RequestEntityTooLarge",
             Self::Serialization => "MalformedInput",
+            Self::Throttling => "ThrottlingException",
             Self::TooManyEntriesInBatchRequest => "AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
             Self::UnsupportedOperation => "AWS.SimpleQueueService.UnsupportedOperation",
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::SqsError;
+use crate::fault::FaultPlan;
 use crate::message::{Draft, check_text};
 use crate::queue::Queue;
 use crate::state::QueueStats;
@@ -118,6 +119,22 @@ impl QueueHandle {
     /// ```
     pub async fn until(&self, wanted: impl FnMut(&QueueStats) -> bool) -> QueueStats {
         self.queue.until(wanted).await
+    }
+
+    /// Lets things go wrong in this queue as planned, instead of the plan before. The dice start afresh, the counts in
+    /// [`stats`](Self::stats) go on.
+    pub fn faults(&self, plan: FaultPlan) {
+        self.queue.set_faults(plan);
+    }
+
+    /// The plan that is at work; an empty one if nothing goes wrong on purpose.
+    pub fn fault_plan(&self) -> FaultPlan {
+        self.queue.fault_plan()
+    }
+
+    /// Lets nothing go wrong on purpose from now on.
+    pub fn clear_faults(&self) {
+        self.queue.set_faults(FaultPlan::default());
     }
 
     /// Takes all messages out of the queue.

@@ -28,6 +28,27 @@
 //! ReceiveMessage, and SendMessage, DeleteMessage and ChangeMessageVisibility, each by itself and as a batch.
 //! `GET /health` answers once the server is up.
 //!
+//! # Faults
+//! Each queue can be told to do wrong what the real service may do wrong: see [`FaultKind`] for what there is, and
+//! [`FaultPlan`] for how it is said and why the same seed brings the same faults. There are three ways to say it:
+//! [`QueueHandle::faults`], the flags `--fault` and `--fault-seed`, and, while the server runs, from the same machine:
+//!
+//! | request | effect |
+//! |---|---|
+//! | `GET /control/queues/{name}/faults` | tells the plan at work, and how many faults of each kind there were so far |
+//! | `PUT /control/queues/{name}/faults` | puts a plan to work in place of the one before |
+//! | `DELETE /control/queues/{name}/faults` | ends all faults |
+//! | `GET /control/queues/{name}/stats` | tells the queue's figures, as [`QueueStats`] |
+//!
+//! A plan is JSON; every member can be left out:
+//! `{"seed":7,"faults":{"redeliver":0.2,"cut-after":{"probability":1,"at-most":3}},"slow-ms":250,"sends":false}`.
+//! The first three requests are answered with `{"plan":{…},"injected":{"redeliver":12,…}}`, mistakes with the status 400
+//! and `{"error":"…"}`, and whoever asks from another machine with the status 403.
+//!
+//! Faults befall receives, deletes and changes of visibility, and sends if the plan says so; nothing befalls the
+//! operations that make, look at or purge queues. What gets lost on the way stays in the books:
+//! [`QueueStats::is_conserved`] holds under faults too. While no queue has faults, a call costs one look at a flag more.
+//!
 //! # Where it is not SQS
 //! - Signatures and credentials are accepted and not looked at; there are no policies. Whoever reaches the port may do
 //!   everything, so bind it to the loopback address.
@@ -51,7 +72,9 @@
 mod attribute;
 mod clock;
 mod config;
+mod control;
 mod error;
+mod fault;
 mod handle;
 mod http;
 mod limits;
@@ -67,6 +90,7 @@ mod wire;
 
 pub use clock::{Clock, ManualClock};
 pub use config::QueueConfig;
+pub use fault::{FaultCounts, FaultKind, FaultPlan, PlanError, Rule};
 pub use handle::{QueueHandle, SendError};
 pub use server::{Builder, LocalSqs, RunningServer, StartError};
 pub use state::QueueStats;

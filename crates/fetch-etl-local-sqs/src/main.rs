@@ -35,10 +35,14 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let first = queues.first().map(|queue| queue.name().to_owned());
     let builder = queues.into_iter().fold(LocalSqs::builder(), |builder, queue| builder.queue(queue));
     let builder = cli.seed.into_iter().fold(builder, |builder, seed| builder.seed(seed));
-    let server = builder.region(cli.region).bind((cli.host, cli.port)).await?;
+    let server = builder.region(&cli.region).bind((cli.host.as_str(), cli.port)).await?;
     if let Some(file) = &cli.load {
         let queue = first.and_then(|name| server.queue(&name)).ok_or("--load needs a --queue to fill")?;
         load(&queue, file).map_err(|error| format!("failed to load {}: {error}", file.display()))?;
+    }
+    for (name, plan) in cli.faults() {
+        let queue = server.queue(name);
+        queue.ok_or_else(|| format!("--fault names the queue {name}, which does not exist"))?.faults(plan);
     }
     announce(&server)?;
     tokio::select! {

@@ -1,6 +1,6 @@
 //! One queue as calls see it: the state behind a lock, and those who wait for messages.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Millis};
 use crate::error::SqsError;
+use crate::fault::FaultPlan;
 use crate::message::Received;
 use crate::receipt::Seal;
 use crate::registry::Registry;
@@ -37,10 +38,19 @@ pub(crate) struct Queue {
     /// Wakes whoever watches the figures.
     changes: Notify,
     waiting: AtomicUsize,
+    /// Shared by all queues: set once one of them has faults that befall whole calls.
+    calls_may_fail: Arc<AtomicBool>,
 }
 
 impl Queue {
-    pub(crate) fn new(name: &str, arn: String, settings: Settings, clock: Clock, mut rng: Rng) -> Self {
+    pub(crate) fn new(
+        name: &str,
+        arn: String,
+        settings: Settings,
+        clock: Clock,
+        mut rng: Rng,
+        calls_may_fail: Arc<AtomicBool>,
+    ) -> Self {
         let seal = Seal::new(rng.u64(..));
         let state = QueueState::new(settings, clock.now(), rng);
         Self {
@@ -52,6 +62,7 @@ impl Queue {
             arrivals: Notify::new(),
             changes: Notify::new(),
             waiting: AtomicUsize::new(0),
+            calls_may_fail,
         }
     }
 
@@ -187,6 +198,19 @@ impl Queue {
     pub(crate) fn stats(&self) -> QueueStats {
         let waiting = self.waiting.load(Ordering::Relaxed);
         self.lock().stats(self.clock.now(), waiting)
+    }
+
+    /// Puts a plan of faults to work; an empty one ends them.
+    pub(crate) fn set_faults(&self, plan: FaultPlan) {
+        if plan.befalls_calls() {
+            self.calls_may_fail.store(true, Ordering::Relaxed);
+        }
+        self.lock().set_faults(plan, &self.name);
+    }
+
+    /// The plan of faults at work.
+    pub(crate) fn fault_plan(&self) -> FaultPlan {
+        self.lock().fault_plan().cloned().unwrap_or_default()
     }
 
     /// Waits until the figures are as `wanted`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fastrand::Rng;
@@ -22,11 +23,23 @@ pub(crate) struct Registry {
     queues: RwLock<Queues>,
     /// Seeds the generators of the queues, so that one seed fixes every id and handle of the server.
     seeds: RwLock<Rng>,
+    calls_may_fail: Arc<AtomicBool>,
 }
 
 impl Registry {
     pub(crate) fn new(clock: Clock, region: String, rng: Rng) -> Self {
-        Self { clock, region, queues: RwLock::default(), seeds: RwLock::new(rng) }
+        Self {
+            clock,
+            region,
+            queues: RwLock::default(),
+            seeds: RwLock::new(rng),
+            calls_may_fail: Arc::default(),
+        }
+    }
+
+    /// Whether any queue ever had faults that befall whole calls. While none had, no call is looked at for them.
+    pub(crate) fn calls_may_fail(&self) -> bool {
+        self.calls_may_fail.load(Ordering::Relaxed)
     }
 
     pub(crate) fn arn(&self, queue: &str) -> String {
@@ -67,7 +80,14 @@ impl Registry {
             check_target(&queues, &policy.target)?;
         }
         let rng = self.seeds.write().unwrap_or_else(PoisonError::into_inner).fork();
-        let queue = Arc::new(Queue::new(name, self.arn(name), settings, self.clock.clone(), rng));
+        let queue = Arc::new(Queue::new(
+            name,
+            self.arn(name),
+            settings,
+            self.clock.clone(),
+            rng,
+            Arc::clone(&self.calls_may_fail),
+        ));
         queues.insert(Arc::clone(&queue.name), Arc::clone(&queue));
         Ok(queue)
     }

@@ -1,6 +1,7 @@
 //! The operations: from a parsed request to its effect and its typed answer.
 
 mod check;
+mod faulty;
 mod messages;
 mod queues;
 
@@ -29,6 +30,17 @@ impl Call<'_> {
     }
 }
 
+/// How a call ends, as its client sees it.
+pub(crate) enum Reply {
+    Whole(Result<Outcome, SqsError>),
+    /// The answer is cut off in the middle, and with it the connection.
+    Half(Result<Outcome, SqsError>),
+    /// The connection is closed without an answer.
+    Closed,
+    /// The connection is reset without an answer.
+    Reset,
+}
+
 /// Everything that serves calls.
 pub(crate) struct Service {
     pub(crate) registry: Registry,
@@ -40,8 +52,11 @@ impl Service {
     /// The seam between the HTTP side and the queues: every call passes here, its effect and its answer one after
     /// the other. Before the effect there is the request, after it the typed outcome, with one result for each entry
     /// of a batch. Whatever refuses, delays, falsifies or loses calls on purpose belongs here and nowhere else.
-    pub(crate) async fn exchange(&self, call: Call<'_>) -> Result<Outcome, SqsError> {
-        self.perform(&call).await
+    pub(crate) async fn exchange(&self, call: Call<'_>) -> Reply {
+        if self.registry.calls_may_fail() {
+            return self.exchange_with_faults(&call).await;
+        }
+        Reply::Whole(self.perform(&call).await)
     }
 
     async fn perform(&self, call: &Call<'_>) -> Result<Outcome, SqsError> {

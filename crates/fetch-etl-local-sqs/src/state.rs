@@ -5,6 +5,9 @@
 //! than it handles: each is O(1), or O(log n) where a deadline is filed, however many messages wait.
 
 #[cfg(test)]
+mod fault_tests;
+mod faults;
+#[cfg(test)]
 mod model_tests;
 mod stats;
 #[cfg(test)]
@@ -19,11 +22,13 @@ use slab::Slab;
 
 use crate::clock::Millis;
 use crate::error::{ErrorKind, SqsError};
+use crate::fault::FaultKind;
 use crate::limits::MAX_VISIBILITY_S;
 use crate::message::{Content, Draft, MessageId, Received};
 use crate::receipt::Receipt;
 use crate::settings::Settings;
 
+pub(crate) use faults::EntryFault;
 pub(crate) use stats::Counters;
 pub use stats::QueueStats;
 
@@ -64,6 +69,19 @@ pub(crate) struct Parcel {
     received_elsewhere: u32,
 }
 
+impl From<Stored> for Parcel {
+    fn from(message: Stored) -> Self {
+        Self {
+            content: message.content,
+            dead_letter_source: message.dead_letter_source,
+            sent_at: message.sent_at,
+            first_received_at: message.first_received_at,
+            receive_count: message.receive_count,
+            received_elsewhere: message.received_elsewhere,
+        }
+    }
+}
+
 /// What a receive takes out of the ready list.
 #[derive(Default)]
 pub(crate) struct Taken {
@@ -99,6 +117,7 @@ pub(crate) struct QueueState {
     next_ticket: u64,
     next_serial: u64,
     rng: Rng,
+    faults: Option<Box<faults::Faults>>,
     pub(crate) counters: Counters,
 }
 
@@ -118,6 +137,7 @@ impl QueueState {
             next_ticket: 0,
             next_serial: 0,
             rng,
+            faults: None,
             counters: Counters::default(),
         }
     }
@@ -199,8 +219,10 @@ impl QueueState {
         let receive_limit = policy.map_or(u32::MAX, |policy| policy.max_receive_count);
         let mut taken = Taken::default();
         let mut still_ready = Vec::new();
+        let mut redeliveries = self.redeliveries();
         while taken.messages.len() < max.min(room) {
-            let Some(slot) = self.pop_ready() else { break };
+            let redelivered = self.pop_redelivery(&mut redeliveries, receive_limit);
+            let Some(slot) = redelivered.or_else(|| self.pop_ready()) else { break };
             let message = &self.messages[slot as usize];
             if message.receive_count - message.received_elsewhere >= receive_limit {
                 taken.dead.push(self.move_out(slot));
@@ -221,9 +243,11 @@ impl QueueState {
     pub(crate) fn delete(&mut self, now: Millis, receipt: Receipt) {
         self.advance(now);
         match self.current(receipt) {
+            Some(_) if self.strikes(FaultKind::Keep) => {}
             Some(slot) => {
-                self.remove(slot);
+                let message = self.remove(slot);
                 self.counters.deleted += 1;
+                self.after_deletion(message);
             }
             None => self.counters.stale_deletes += 1,
         }
@@ -270,6 +294,7 @@ impl QueueState {
         self.counters.purged += self.messages.len() as u64;
         self.ready_count = 0;
         self.in_flight_count = 0;
+        self.forget_redeliveries();
         Purged {
             _messages: mem::take(&mut self.messages),
             _ready: mem::take(&mut self.ready),
@@ -283,7 +308,7 @@ impl QueueState {
     }
 
     pub(crate) fn has_ready(&self) -> bool {
-        self.ready_count > 0
+        self.ready_count > 0 || self.has_redelivery()
     }
 
     /// A snapshot, with `waiting` receives in a long poll.
@@ -302,6 +327,8 @@ impl QueueState {
             moved_out: self.counters.moved_out,
             expired: self.counters.expired,
             purged: self.counters.purged,
+            revived: self.counters.faults.of(FaultKind::RedeliverDeleted),
+            faults: self.counters.faults,
         }
     }
 
@@ -367,6 +394,7 @@ impl QueueState {
     }
 
     fn pop_ready(&mut self) -> Option<Slot> {
+        self.reorder();
         while let Some((ticket, slot)) = self.ready.pop_front() {
             self.counters.steps += 1;
             if is_ready(&self.messages, ticket, slot) {
@@ -395,14 +423,16 @@ impl QueueState {
             message.first_received_at = now;
         }
         self.counters.deliveries += 1;
-        Received {
+        let received = Received {
             content: Arc::clone(&message.content),
             receipt: Receipt { slot, delivery: message.receive_count, serial: message.serial },
             sent_at: message.sent_at,
             first_received_at: message.first_received_at,
             receive_count: message.receive_count,
             dead_letter_source: message.dead_letter_source.clone(),
-        }
+        };
+        self.after_delivery(slot);
+        received
     }
 
     /// Takes a message that has just left the ready list out of the queue.
@@ -411,14 +441,7 @@ impl QueueState {
         self.by_age.remove(&(message.sent_at, slot));
         self.counters.moved_out += 1;
         self.counters.steps += 1;
-        Parcel {
-            content: message.content,
-            dead_letter_source: message.dead_letter_source,
-            sent_at: message.sent_at,
-            first_received_at: message.first_received_at,
-            receive_count: message.receive_count,
-            received_elsewhere: message.received_elsewhere,
-        }
+        Parcel::from(message)
     }
 
     /// The slot of the message that `receipt` is the latest delivery of.

@@ -7,7 +7,9 @@
 
 mod clients;
 mod concurrency;
+mod control;
 mod errors;
+mod faults;
 mod long_poll;
 mod messages;
 mod process;

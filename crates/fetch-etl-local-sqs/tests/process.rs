@@ -17,7 +17,7 @@ fn command() -> Command {
 }
 
 /// Starts the server on a free port and reads the line that says where it is.
-async fn start(arguments: &[&str]) -> (Child, Value) {
+pub(crate) async fn start(arguments: &[&str]) -> (Child, Value) {
     let mut child = command().args(["--port", "0"]).args(arguments).spawn().unwrap();
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -25,7 +25,7 @@ async fn start(arguments: &[&str]) -> (Child, Value) {
     (child, serde_json::from_str(&line).unwrap())
 }
 
-async fn stop(mut child: Child, signal: &str) {
+pub(crate) async fn stop(mut child: Child, signal: &str) {
     let pid = child.id().unwrap().to_string();
     assert!(Command::new("kill").args([signal, &pid]).status().await.unwrap().success());
     let status = timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
@@ -88,6 +88,8 @@ async fn mistakes_end_it_with_one_line_and_a_code() {
         ),
         (&["--load", "/dev/null"], 1, "--load needs a --queue to fill"),
         (&["--queue", "q", "--load", "/nonexistent"], 1, "failed to load /nonexistent"),
+        (&["--queue", "q", "--fault", "p:keep=1"], 1, "--fault names the queue p, which does not exist"),
+        (&["--queue", "q", "--fault", "q:keep=2"], 2, "a probability is a number from 0 to 1"),
         (&["--host", "256.0.0.1"], 1, "failed to listen"),
     ] {
         let output = timeout(PATIENCE, command().args(["--port", "0"]).args(arguments).output())

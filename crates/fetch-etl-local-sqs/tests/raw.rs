@@ -7,26 +7,26 @@ use tokio::time::timeout;
 
 use crate::support::{PATIENCE, start};
 
-struct Reply {
-    status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
 
 impl Reply {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
-struct Connection(BufReader<TcpStream>);
+pub(crate) struct Connection(BufReader<TcpStream>);
 
 impl Connection {
-    async fn open(address: std::net::SocketAddr) -> Self {
+    pub(crate) async fn open(address: std::net::SocketAddr) -> Self {
         Self(BufReader::new(TcpStream::connect(address).await.unwrap()))
     }
 
@@ -37,6 +37,15 @@ impl Connection {
             body.len()
         );
         self.exchange(&request).await
+    }
+
+    /// A request to the control interface.
+    pub(crate) async fn control(&mut self, method: &str, path: &str, body: &str) -> Reply {
+        let length = body.len();
+        self.exchange(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"
+        ))
+        .await
     }
 
     async fn exchange(&mut self, request: &str) -> Reply {

@@ -38,14 +38,18 @@ pub(crate) async fn start_with(builder: Builder, queue: QueueConfig) -> Setup {
     Setup { server, client, url, queue }
 }
 
+/// A client that shows each error as it comes.
 pub(crate) fn client(endpoint: &str) -> Client {
+    client_that(RetryConfig::disabled(), endpoint)
+}
+
+pub(crate) fn client_that(retries: RetryConfig, endpoint: &str) -> Client {
     let config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .endpoint_url(endpoint)
         .region(Region::new("eu-central-1"))
         .credentials_provider(Credentials::new("AKIDTEST", "secret", None, None, "test"))
-        // Each error is to be seen as it comes.
-        .retry_config(RetryConfig::disabled())
+        .retry_config(retries)
         .build();
     Client::from_conf(config)
 }

@@ -3,12 +3,12 @@
 use super::{Service, check};
 use crate::attribute;
 use crate::clock::Millis;
-use crate::error::SqsError;
+use crate::error::{ErrorKind, SqsError};
 use crate::limits::{MAX_BATCH, MAX_WAIT_S};
 use crate::message::{Draft, MessageId};
 use crate::queue::{Queue, ReceiveOptions};
 use crate::receipt::{Receipt, Seal};
-use crate::state::QueueState;
+use crate::state::{EntryFault, QueueState};
 use crate::wire::request::{
     Batch, ChangeVisibility, ChangeVisibilityEntry, DeleteEntry, DeleteMessage, ReceiveMessage, SendEntry,
     SendMessage,
@@ -38,6 +38,7 @@ impl Service {
                 .into_iter()
                 .map(|(id, draft)| {
                     let result = draft.and_then(|draft| {
+                        state.sent_entry_fault().map_or(Ok(()), |fault| Err(entry_error(fault)))?;
                         let announce = announcement(&draft);
                         Ok(announce(state.send(now, draft)?))
                     });
@@ -117,12 +118,22 @@ fn for_each_receipt<'a, T>(
     let entries = queue.with(|state, now| {
         entries
             .map(|(id, handle, argument)| {
-                let result = open(queue.seal, handle).and_then(|receipt| act(state, now, receipt, argument));
+                let result = open(queue.seal, handle).and_then(|receipt| match state.entry_fault() {
+                    Some(fault) => Err(entry_error(fault)),
+                    None => act(state, now, receipt, argument),
+                });
                 Entry { id: id.to_owned(), result }
             })
             .collect()
     })?;
     Ok(Outcome::Batch(entries))
+}
+
+fn entry_error(fault: EntryFault) -> SqsError {
+    match fault {
+        EntryFault::Sender => SqsError::invalid_parameter("The entry is refused, by a fault on purpose."),
+        EntryFault::Service => SqsError::new(ErrorKind::Internal, "The entry failed, by a fault on purpose."),
+    }
 }
 
 fn open(seal: Seal, handle: &str) -> Result<Receipt, SqsError> {

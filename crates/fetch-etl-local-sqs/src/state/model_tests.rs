@@ -209,23 +209,21 @@ impl Pair {
             stats.messages() as u64 + left + stats.moved_out,
             "conservation"
         );
-        self.compare_inside();
+        assert_indexes_agree(&self.queue);
     }
+}
 
-    /// The indexes of the queue agree with its messages.
-    fn compare_inside(&self) {
-        let queue = &self.queue;
-        let valid =
-            queue.ready.iter().filter(|(ticket, slot)| is_ready(&queue.messages, *ticket, *slot)).count();
-        assert_eq!(valid, queue.ready_count);
-        assert_eq!(queue.timers.len() + queue.ready_count, queue.messages.len());
-        assert_eq!(queue.by_age.len(), queue.messages.len());
-        for (slot, message) in &queue.messages {
-            let slot = slot as Slot;
-            assert!(queue.by_age.contains(&(message.sent_at, slot)));
-            if let Place::Delayed(due) | Place::InFlight(due) = message.place {
-                assert!(queue.timers.contains(&(due, slot)));
-            }
+/// The indexes of the queue agree with its messages.
+pub(super) fn assert_indexes_agree(queue: &QueueState) {
+    let valid = queue.ready.iter().filter(|(ticket, slot)| is_ready(&queue.messages, *ticket, *slot)).count();
+    assert_eq!(valid, queue.ready_count);
+    assert_eq!(queue.timers.len() + queue.ready_count, queue.messages.len());
+    assert_eq!(queue.by_age.len(), queue.messages.len());
+    for (slot, message) in &queue.messages {
+        let slot = slot as Slot;
+        assert!(queue.by_age.contains(&(message.sent_at, slot)));
+        if let Place::Delayed(due) | Place::InFlight(due) = message.place {
+            assert!(queue.timers.contains(&(due, slot)));
         }
     }
 }

@@ -1,5 +1,9 @@
 //! Figures of a queue.
 
+use serde::Serialize;
+
+use crate::fault::FaultCounts;
+
 /// What happened in a queue since it was created.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
@@ -11,15 +15,17 @@ pub(crate) struct Counters {
     pub(crate) moved_out: u64,
     pub(crate) expired: u64,
     pub(crate) purged: u64,
+    pub(crate) faults: FaultCounts,
     /// Entries of any list, tree or table that an operation looked at: the work done, without a clock.
     pub(crate) steps: u64,
 }
 
 /// A snapshot of a queue.
 ///
-/// No message is ever lost or doubled by the queue itself:
-/// `sent + moved_in == ready + delayed + in_flight + deleted + moved_out + expired + purged`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// No message is ever lost or doubled by the queue itself, under faults neither:
+/// `sent + moved_in + revived == ready + delayed + in_flight + deleted + moved_out + expired + purged`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct QueueStats {
     /// Messages that a receive would get.
@@ -46,11 +52,22 @@ pub struct QueueStats {
     pub expired: u64,
     /// Messages that a purge took.
     pub purged: u64,
+    /// Messages that came back after they were deleted, by the fault
+    /// [`RedeliverDeleted`](crate::FaultKind::RedeliverDeleted).
+    pub revived: u64,
+    /// Faults that the queue was told to commit, and did.
+    pub faults: FaultCounts,
 }
 
 impl QueueStats {
     /// Messages in the queue, in whatever place.
     pub fn messages(&self) -> usize {
         self.ready + self.in_flight + self.delayed
+    }
+
+    /// Whether the equation of this type holds.
+    pub fn is_conserved(&self) -> bool {
+        let gone = self.deleted + self.moved_out + self.expired + self.purged;
+        self.sent + self.moved_in + self.revived == self.messages() as u64 + gone
     }
 }

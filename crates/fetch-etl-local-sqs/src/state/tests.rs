@@ -4,9 +4,9 @@ use crate::error::ErrorKind;
 const SECOND: Millis = 1000;
 const HOUR: Millis = 3600 * SECOND;
 /// The time at which every queue of these tests is created.
-const START: Millis = 1_700_000_000_000;
+pub(super) const START: Millis = 1_700_000_000_000;
 
-fn queue() -> QueueState {
+pub(super) fn queue() -> QueueState {
     queue_with(&[])
 }
 
@@ -16,13 +16,13 @@ fn queue_with(attributes: &[(&str, &str)]) -> QueueState {
     QueueState::new(settings, START, Rng::with_seed(3))
 }
 
-fn redriving(max_receive_count: u32) -> QueueState {
+pub(super) fn redriving(max_receive_count: u32) -> QueueState {
     let policy =
         crate::settings::RedrivePolicy::text("arn:aws:sqs:us-east-1:000000000000:dead", max_receive_count);
     queue_with(&[("RedrivePolicy", &policy)])
 }
 
-fn send(queue: &mut QueueState, now: Millis, body: &str) {
+pub(super) fn send(queue: &mut QueueState, now: Millis, body: &str) {
     queue.send(now, Draft::new(body)).unwrap();
 }
 
@@ -30,15 +30,15 @@ fn send_delayed(queue: &mut QueueState, now: Millis, body: &str, delay_s: u32) {
     queue.send(now, Draft { delay_s: Some(delay_s), ..Draft::new(body) }).unwrap();
 }
 
-fn receive(queue: &mut QueueState, now: Millis, max: usize) -> Vec<Received> {
+pub(super) fn receive(queue: &mut QueueState, now: Millis, max: usize) -> Vec<Received> {
     queue.receive(now, max, None, Redrive::Apply).unwrap().messages
 }
 
-fn bodies(messages: &[Received]) -> Vec<&str> {
+pub(super) fn bodies(messages: &[Received]) -> Vec<&str> {
     messages.iter().map(|message| &*message.content.body).collect()
 }
 
-fn kind<T>(result: Result<T, SqsError>) -> Option<ErrorKind> {
+pub(super) fn kind<T>(result: Result<T, SqsError>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind)
 }
 
