@@ -263,3 +263,30 @@ fn seconds_of(sent_at: UnixMillis) -> f64 {
     let bounded = sent_at.get().clamp(DAYS.0 * MILLIS_PER_DAY, (DAYS.1 + 1) * MILLIS_PER_DAY - 1);
     bounded as f64 / 1000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A setting of the connection that writes: no other one can see it.
+    async fn setting(sink: &SqliteSink, name: &str) -> String {
+        let sql = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&sink.pool).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_commit_is_on_the_disk_when_it_returns() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("logins.sqlite").display());
+        let config =
+            SqliteSinkConfig { busy_timeout: Duration::from_millis(4321), ..SqliteSinkConfig::new(url) };
+        let sink = SqliteSink::connect(config).await.unwrap();
+        sink.migrate().await.unwrap();
+        assert_eq!(setting(&sink, "journal_mode").await, "wal");
+        // 2 is FULL: in WAL mode, anything less does not sync at a commit.
+        assert_eq!(setting(&sink, "synchronous").await, "2");
+        assert_eq!(setting(&sink, "foreign_keys").await, "1");
+        let waits = sqlx::query_scalar::<_, i64>("PRAGMA busy_timeout").fetch_one(&sink.pool).await.unwrap();
+        assert_eq!(waits, 4321);
+    }
+}
