@@ -86,7 +86,8 @@ impl fmt::Debug for MessageKey {
 ///
 /// Its `Debug` shows neither body nor receipt.
 pub struct Delivery {
-    /// The queue's id of the message.
+    /// The queue's id of the message: the same at every delivery, from one to [`MessageKey::MAX_CHARS`] characters, none of
+    /// them NUL, for it is the key where there is no other. A pipeline ends with an error over an id that is not so.
     pub id: Box<str>,
     /// The key that an attribute of the message states; `None` means that [`id`](Self::id) is the key.
     pub key: Option<Box<str>>,

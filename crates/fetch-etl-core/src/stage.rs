@@ -143,8 +143,9 @@ pub(crate) fn key_text(delivery: &Delivery) -> &str {
     delivery.key.as_deref().filter(|key| unusable_key(key).is_none()).unwrap_or(&delivery.id)
 }
 
-/// Why a producer's key cannot be stored. Falling back to the queue's id instead would quietly give up what the key is for.
-fn unusable_key(key: &str) -> Option<Reject> {
+/// Why a key cannot be stored. Falling back to the queue's id, where it is the producer's, would quietly give up what the key is
+/// for.
+pub(crate) fn unusable_key(key: &str) -> Option<Reject> {
     const FIELD: &str = "message key";
     let chars = key.chars().count();
     if chars == 0 {

@@ -24,6 +24,7 @@ enum Flaw {
     NackIgnoresDelay,
     IgnoresMax,
     MangledBody,
+    LongIds,
     AttemptAlwaysOne,
     OwnSentAt,
     NoLease,
@@ -67,6 +68,7 @@ impl MessageSource for Flawed {
                     let text = String::from_utf8_lossy(delivery.body.expose()).replace("\r\n", "\n");
                     delivery.body = Pii::new(text.into_bytes());
                 }
+                Flaw::LongIds => delivery.id = format!("{:0>129}", delivery.id).into(),
                 Flaw::AttemptAlwaysOne => delivery.attempt = 1,
                 Flaw::OwnSentAt => delivery.sent_at = Some(UnixMillis::new(i64::from(delivery.attempt))),
                 _ => {}
@@ -183,6 +185,7 @@ async fn the_suite_finds_every_flaw() {
         (Flaw::NackIgnoresDelay, "a message given back with a delay comes after it"),
         (Flaw::IgnoresMax, "a receive brings at most what it was asked for"),
         (Flaw::MangledBody, "every message is delivered, byte for byte"),
+        (Flaw::LongIds, "every message is delivered, byte for byte"),
         (Flaw::AttemptAlwaysOne, "a message that is not acked comes back as the same one"),
         (Flaw::OwnSentAt, "a message that is not acked comes back as the same one"),
         (Flaw::NoLease, "a received message is invisible while its lease lasts"),

@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 
 use super::backoff::Backoff;
 use super::context::Context;
+use crate::stage::unusable_key;
 use crate::{Delivery, ErrorClass, EventSchema, SourceError, Staged};
 
 /// How long a receive under way may still go on once the pipeline is told to stop: messages that the queue has just handed out
@@ -54,6 +55,17 @@ pub(super) async fn run<S: EventSchema + 'static>(
     }
 }
 
+/// What a source must not give. Nothing of such a receive is touched: its messages come back when their leases end.
+fn broken_contract(given: &[Delivery], asked: usize) -> Option<String> {
+    if given.len() > asked {
+        return Some(format!("asked for {asked} messages, it gave {}", given.len()));
+    }
+    // The id is a message's key where no attribute states one, and a reject's key of last resort: no outcome of such a message
+    // could be stored.
+    let problem = given.iter().find_map(|delivery| unusable_key(&delivery.id))?;
+    Some(format!("the id that it gave a message cannot be a key: {problem}"))
+}
+
 struct Receiver<S: EventSchema> {
     ctx: Arc<Context<S>>,
     output: Output<S::Row>,
@@ -69,10 +81,9 @@ impl<S: EventSchema + 'static> Receiver<S> {
             let asked_at = Instant::now();
             let received = self.receive(taken).await;
             let used = received.as_ref().map_or(0, |result| result.as_ref().map_or(0, Vec::len));
-            if used > taken {
-                let cause =
-                    format!("the source broke its contract: asked for {taken} messages, it gave {used}");
-                return self.ctx.stop.source_failed(cause);
+            let broken = received.as_ref().and_then(|result| broken_contract(result.as_ref().ok()?, taken));
+            if let Some(how) = broken {
+                return self.ctx.stop.source_failed(format!("the source broke its contract: {how}"));
             }
             self.ctx.permits.occupy(taken, used);
             match received {

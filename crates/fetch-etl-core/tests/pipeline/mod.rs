@@ -1,5 +1,6 @@
 //! The pipeline on parts in memory, on a paused clock: hours pass in milliseconds, and every run is the same.
 
 mod bad_times;
+mod broken_sources;
 mod main_path;
 mod support;

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fetch_etl_core::{
-    Batch, Committed, Decoded, Delivery, EventSchema, ExtendOutcome, Held, Masker, MessageSource, Pii,
-    Receipt, Reject, Returned, Sink, SinkError, SourceError, Staged, Stager, UnixMillis, WriteReport, write,
+    Batch, Committed, Decoded, Delivery, EventSchema, ExtendOutcome, Held, Masker, MessageKey, MessageSource,
+    Pii, Receipt, Reject, Returned, Sink, SinkError, SourceError, Staged, Stager, UnixMillis, WriteReport,
+    write,
 };
 
 use crate::FakeMasker;
@@ -90,7 +91,15 @@ pub(super) async fn receive(source: &dyn MessageSource, max: usize) -> Result<Ve
     if deliveries.len() > max {
         return Err(format!("{} messages came where at most {max} were asked for", deliveries.len()));
     }
-    Ok(deliveries.into_iter().map(Seen::from).collect())
+    let seen: Vec<_> = deliveries.into_iter().map(Seen::from).collect();
+    if let Some(id) = seen.iter().map(|seen| &seen.id).find(|id| !can_be_key(id)) {
+        return Err(format!("{id:?} is the id of a message, and cannot be its key"));
+    }
+    Ok(seen)
+}
+
+fn can_be_key(id: &str) -> bool {
+    (1..=MessageKey::MAX_CHARS).contains(&id.chars().count()) && !id.contains('\0')
 }
 
 /// Receives until `count` different messages are there, through as many receives as that takes.
