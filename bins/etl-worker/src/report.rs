@@ -14,14 +14,30 @@ pub(crate) fn of(summary: &Summary) -> String {
         let _ = writeln!(text, "rejected, each delivery counted: {}", reasons.join(", "));
     }
     let notes = [
-        (summary.left_in_queue, "rejected messages are left in the queue for its dead-letter policy"),
-        (summary.ack_failures, "messages could not be deleted; they come back and count as duplicates then"),
-        (summary.leases_lost, "leases ran out; those messages come back"),
-        (summary.unknown_fields, "unknown fields were dropped"),
-        (summary.non_canonical, "ip values are no addresses; they were masked as text"),
+        (
+            summary.left_in_queue,
+            "rejected message is left in the queue for its dead-letter policy",
+            "rejected messages are left in the queue for its dead-letter policy",
+        ),
+        (
+            summary.ack_failures,
+            "message could not be deleted; it comes back and counts as a duplicate then",
+            "messages could not be deleted; they come back and count as duplicates then",
+        ),
+        (
+            summary.leases_lost,
+            "lease ran out; that message comes back",
+            "leases ran out; those messages come back",
+        ),
+        (summary.unknown_fields, "unknown field was dropped", "unknown fields were dropped"),
+        (
+            summary.non_canonical,
+            "ip value is no address; it was masked as text",
+            "ip values are no addresses; they were masked as text",
+        ),
     ];
-    for (count, words) in notes.into_iter().filter(|(count, _)| *count > 0) {
-        let _ = writeln!(text, "{count} {words}");
+    for (count, one, several) in notes.into_iter().filter(|(count, ..)| *count > 0) {
+        let _ = writeln!(text, "{count} {}", if count == 1 { one } else { several });
     }
     text
 }
@@ -87,12 +103,14 @@ mod tests {
         summary.received = 5;
         summary.returned = 5;
         summary.left_in_queue = 2;
+        summary.leases_lost = 1;
         summary.rejected[0].1 = 5;
         assert_eq!(
             of(&summary),
             "received 5 = inserted 0 + duplicates 0 + quarantined 0 + returned 5 + in flight 0\n\
              rejected, each delivery counted: invalid_json 5\n\
-             2 rejected messages are left in the queue for its dead-letter policy\n"
+             2 rejected messages are left in the queue for its dead-letter policy\n\
+             1 lease ran out; that message comes back\n"
         );
     }
 }
