@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -22,6 +22,7 @@ struct Slot {
     state: AtomicU8,
     /// Milliseconds from `received_at` to the last moment at which the lease was known to be renewed.
     renewed_ms: AtomicU64,
+    extending: AtomicBool,
 }
 
 /// States of a slot. An atomic number rather than a lock: the heartbeat looks at every slot, the flow changes each a few times.
@@ -31,7 +32,12 @@ const LOST: u8 = 2;
 
 impl LeaseGroup {
     pub(crate) fn new(receipts: Vec<Receipt>) -> Arc<Self> {
-        let slot = |receipt| Slot { receipt, state: AtomicU8::new(HELD), renewed_ms: AtomicU64::new(0) };
+        let slot = |receipt| Slot {
+            receipt,
+            state: AtomicU8::new(HELD),
+            renewed_ms: AtomicU64::new(0),
+            extending: AtomicBool::new(false),
+        };
         let slots = receipts.into_iter().map(slot).collect();
         Arc::new(Self { slots, received_at: Instant::now() })
     }
@@ -78,6 +84,15 @@ impl Held {
         let since_receipt =
             asked_at.saturating_duration_since(self.group.received_at).saturating_sub(short_of);
         self.slot().renewed_ms.store(since_receipt.as_millis() as u64, Relaxed);
+    }
+
+    /// Whether an extension is under way.
+    pub(crate) fn is_extending(&self) -> bool {
+        self.slot().extending.load(Relaxed)
+    }
+
+    pub(crate) fn set_extending(&self, extending: bool) {
+        self.slot().extending.store(extending, Relaxed);
     }
 
     /// Whether the lease needs renewing: held, and neither lost nor on its way back.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
@@ -43,26 +43,33 @@ pub(super) async fn run<S: EventSchema>(ctx: &Context<S>) {
     let Some(lease) = ctx.limits.lease else { return std::future::pending().await };
     let mut beat = interval((lease / 8).clamp(Duration::from_millis(20), Duration::from_secs(5)));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due = VecDeque::new();
+    let mut under_way = FuturesUnordered::new();
     loop {
-        beat.tick().await;
-        let due = due(ctx, lease);
-        stream::iter(due.chunks(ctx.limits.max_batch.max(1)))
-            .for_each_concurrent(PARALLEL_EXTENDS, |batch| extend(ctx, batch, lease))
-            .await;
+        // Beats go on while extensions are under way: one that hangs must neither cost other messages their leases nor hide
+        // that its own have run out.
+        tokio::select! {
+            _ = beat.tick() => due = find_due(ctx, lease),
+            Some(()) = under_way.next() => {}
+        }
+        while under_way.len() < PARALLEL_EXTENDS && !due.is_empty() {
+            let batch: Vec<_> = due.drain(..due.len().min(ctx.limits.max_batch.max(1))).collect();
+            under_way.push(extend(ctx, batch, lease));
+        }
     }
 }
 
-/// Marks what is lost and returns what is past half-life.
-fn due<S: EventSchema>(ctx: &Context<S>, lease: Duration) -> Vec<Held> {
-    let mut due = Vec::new();
+/// Marks what is lost and returns what is past half-life and not being extended.
+fn find_due<S: EventSchema>(ctx: &Context<S>, lease: Duration) -> VecDeque<Held> {
+    let mut due = VecDeque::new();
     let mut lost = 0_u64;
     for group in ctx.leases.living() {
         for held in Held::all(&group).filter(Held::is_held) {
             if held.age() >= lease {
                 held.mark_lost();
                 lost += 1;
-            } else if held.age() >= lease / 2 {
-                due.push(held);
+            } else if held.age() >= lease / 2 && !held.is_extending() {
+                due.push_back(held);
             }
         }
     }
@@ -72,11 +79,20 @@ fn due<S: EventSchema>(ctx: &Context<S>, lease: Duration) -> Vec<Held> {
     due
 }
 
-async fn extend<S: EventSchema>(ctx: &Context<S>, batch: &[Held], lease: Duration) {
+async fn extend<S: EventSchema>(ctx: &Context<S>, mut batch: Vec<Held>, lease: Duration) {
+    // It waited for its turn, and some may be settled by now.
+    batch.retain(Held::is_held);
+    batch.iter().for_each(|held| held.set_extending(true));
+    ask(ctx, &batch, lease).await;
+    batch.iter().for_each(|held| held.set_extending(false));
+}
+
+/// Asks the source to extend leases, and notes what it says.
+async fn ask<S: EventSchema>(ctx: &Context<S>, batch: &[Held], lease: Duration) {
     // Past the longest hold the queue refuses; near it, a shorter extension uses what is left.
     let held_for = batch.iter().map(Held::held_for).max().unwrap_or_default();
     let granted = ctx.limits.max_hold.map_or(lease, |max| lease.min(max.saturating_sub(held_for)));
-    if granted.is_zero() {
+    if batch.is_empty() || granted.is_zero() {
         return;
     }
     let asked_at = Instant::now();
