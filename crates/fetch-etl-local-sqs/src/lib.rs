@@ -53,13 +53,16 @@
 //! - Signatures and credentials are accepted and not looked at; there are no policies. Whoever reaches the port may do
 //!   everything, so bind it to the loopback address.
 //! - Standard queues only. They hand out messages in the order in which they became ready, which SQS only tries to;
-//!   and they never deliver twice by themselves.
+//!   and they never deliver twice by themselves, unless told to by a fault.
 //! - A queue's name is free at once after DeleteQueue, and PurgeQueue is done when it answers and can be called as often
 //!   as one likes; SQS makes both wait for 60 s. New attributes hold at once.
 //! - The figures of GetQueueAttributes are exact.
 //! - Queue URLs are told apart by their last part only, and begin, in answers, with the host that the client used.
 //! - Policies and encryption settings are kept and given back, and have no effect. Tags are ignored.
 //! - Messages are gone when the process ends.
+//!
+//! What it has in common with SQS is held by a list of checks that moto's server is put to as well; docs/CONFORMANCE.md
+//! of this crate says where that one differs.
 //!
 //! # Where SQS leaves it open
 //! - DeleteMessage with a receipt handle that is not of the latest delivery succeeds and deletes nothing. With the latest

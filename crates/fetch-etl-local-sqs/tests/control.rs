@@ -1,6 +1,9 @@
 //! The control interface and the flags.
 
-use fetch_etl_local_sqs::FaultKind;
+use std::io::{self, Write};
+use std::net::UdpSocket;
+
+use fetch_etl_local_sqs::{FaultKind, LocalSqs, QueueConfig};
 use serde_json::{Value, json};
 
 use crate::process;
@@ -69,6 +72,25 @@ async fn mistakes_are_refused_by_name_and_change_nothing() {
         assert!(error.contains(said), "{method} {path} {body}: {error}");
     }
     assert_eq!(setup.queue.fault_plan(), "keep=1".parse().unwrap());
+}
+
+#[tokio::test]
+async fn other_machines_are_refused() {
+    let server = LocalSqs::builder().queue(QueueConfig::new("logins")).bind("0.0.0.0:0").await.unwrap();
+    // Nothing is sent: connecting only asks the routing table for the address of this machine that others know.
+    let outside = UdpSocket::bind("0.0.0.0:0")
+        .and_then(|socket| socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()))
+        .map(|address| address.ip())
+        .ok()
+        .filter(|address| !address.is_loopback());
+    let Some(outside) = outside else {
+        let _ = writeln!(io::stderr(), "NOT RUN: this machine has no address but the loopback one");
+        return;
+    };
+    let mut connection = Connection::open((outside, server.addr().port()).into()).await;
+    let refused = connection.control("PUT", FAULTS, r#"{"faults":{"keep":1}}"#).await;
+    assert_eq!(refused.status, 403);
+    assert!(server.queue("logins").unwrap().fault_plan().is_empty());
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 
 mod clients;
 mod concurrency;
+mod conformance;
 mod control;
 mod errors;
 mod faults;
