@@ -15,7 +15,7 @@ use crate::{
 /// ```compile_fail,E0451
 /// # use fetch_etl_core::{Held, Masked, MessageKey, UnixMillis};
 /// fn forge(row: String, key: MessageKey, held: Held) -> Masked<String> {
-///     Masked { row, key, attempt: 1, sent_at: UnixMillis::new(0), body_bytes: 0, body: None, held }
+///     Masked { row, key, id: None, attempt: 1, sent_at: UnixMillis::new(0), body_bytes: 0, body: None, held }
 /// }
 /// ```
 ///
@@ -23,6 +23,8 @@ use crate::{
 pub struct Masked<R> {
     pub(crate) row: R,
     pub(crate) key: MessageKey,
+    /// The queue's id of the message, where that is not the key.
+    pub(crate) id: Option<Box<str>>,
     pub(crate) attempt: u32,
     pub(crate) sent_at: UnixMillis,
     pub(crate) body_bytes: u32,
@@ -56,6 +58,7 @@ impl<R> Masked<R> {
             reject: Reject::of_message(RejectReason::RefusedBySink).with_length(self.body_bytes as usize),
             code,
             key: self.key,
+            id: self.id,
             attempt: self.attempt,
             sent_at: self.sent_at,
             body_bytes: self.body_bytes,

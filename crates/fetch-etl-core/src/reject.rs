@@ -131,6 +131,8 @@ pub struct Rejected {
     pub(crate) reject: Reject,
     pub(crate) code: Option<SinkCode>,
     pub(crate) key: MessageKey,
+    /// The queue's id of the message, where that is not the key.
+    pub(crate) id: Option<Box<str>>,
     pub(crate) attempt: u32,
     pub(crate) sent_at: UnixMillis,
     pub(crate) body_bytes: u32,
@@ -150,6 +152,10 @@ impl Rejected {
     /// The message's key.
     pub fn key(&self) -> &MessageKey {
         &self.key
+    }
+    /// The queue's id of the message: several messages can have one key.
+    pub(crate) fn message_id(&self) -> &str {
+        self.id.as_deref().unwrap_or(self.key.as_str())
     }
     /// How many times the queue has delivered the message.
     pub fn attempt(&self) -> u32 {

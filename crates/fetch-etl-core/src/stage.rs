@@ -96,10 +96,12 @@ impl<S: EventSchema> Stager<S> {
             }
             None => self.schema.decode_and_mask(body.as_bytes(), &*self.masker),
         };
-        let key = match key {
-            Some(text) if unusable_key(&text).is_none() => MessageKey::new(text, KeyOrigin::Attribute),
+        let (key, id) = match key {
+            Some(text) if unusable_key(&text).is_none() => {
+                (MessageKey::new(text, KeyOrigin::Attribute), Some(id))
+            }
             // The queue's own id identifies a reject whose key cannot be stored.
-            _ => MessageKey::new(id, KeyOrigin::MessageId),
+            _ => (MessageKey::new(id, KeyOrigin::MessageId), None),
         };
         match decoded {
             Ok(decoded) => {
@@ -110,6 +112,7 @@ impl<S: EventSchema> Stager<S> {
                 staged.batch.rows.push(Masked {
                     row: decoded.row,
                     key,
+                    id,
                     attempt,
                     sent_at,
                     body_bytes,
@@ -120,7 +123,7 @@ impl<S: EventSchema> Stager<S> {
             Err(reject) => {
                 let sealed = seal(self.sealer(), &key, body.as_bytes());
                 let rejected =
-                    Rejected { reject, code: None, key, attempt, sent_at, body_bytes, sealed, held };
+                    Rejected { reject, code: None, key, id, attempt, sent_at, body_bytes, sealed, held };
                 staged.batch.rejects.push(rejected);
             }
         }
@@ -136,11 +139,6 @@ pub(crate) fn seal(sealer: Option<&dyn Sealer>, key: &MessageKey, body: &Pii<[u8
             None
         }
     }
-}
-
-/// The text that identifies a delivery: its key where that can be stored, else the queue's id.
-pub(crate) fn key_text(delivery: &Delivery) -> &str {
-    delivery.key.as_deref().filter(|key| unusable_key(key).is_none()).unwrap_or(&delivery.id)
 }
 
 /// Why a key cannot be stored. Falling back to the queue's id, where it is the producer's, would quietly give up what the key is
