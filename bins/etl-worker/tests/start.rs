@@ -93,6 +93,18 @@ async fn migrate_makes_the_tables_and_can_be_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn migrate_says_that_a_table_it_took_over_is_too_narrow_for_masks() {
+    let database = TestDatabase::create().await;
+    let existing =
+        "CREATE TABLE user_logins (user_id varchar(128), device_type varchar(32), masked_ip varchar(64),
+        masked_device_id varchar(256), locale varchar(32), app_version integer, create_date date)";
+    sqlx::query(existing).execute(&mut database.connect().await).await.unwrap();
+    let ended = finish(worker(&["migrate"]).env("DATABASE_URL", database.url()));
+    assert_eq!(ended.code, Some(1), "{}", ended.stdout);
+    assert!(ended.stderr.contains("masked_ip is character varying(64)"), "{}", ended.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn run_without_migrations_says_what_is_missing() {
     let server = local_queue().await;
     let database = TestDatabase::create().await;
