@@ -1,17 +1,19 @@
 //! The parts of `etl-worker`; `main.rs` wires them.
 //!
-//! A library only so that its integration tests and the documentation's generator can look inside. It promises no API.
+//! A library only so that its integration tests, the documentation's generator and `etl-admin`, which shares its
+//! configuration, can look inside. It promises no API.
 
 pub mod cli;
 pub mod commands;
 pub mod failure;
 pub mod hardening;
-mod masking;
+pub mod masking;
 mod patience;
-mod progress;
-mod queue;
-mod report;
+pub mod progress;
+pub mod queue;
+pub mod report;
+pub mod sealing;
 pub mod settings;
-mod signals;
-mod sinks;
+pub mod signals;
+pub mod sinks;
 pub mod telemetry;

@@ -20,7 +20,7 @@ const NEW_KEY: &str = "openssl rand -base64 32 makes a key";
 ///
 /// # Errors
 /// The key or the domain is not usable; neither is shown.
-pub(crate) fn build(settings: &MaskingSettings) -> Result<Arc<dyn Masker>, Failure> {
+pub fn build(settings: &MaskingSettings) -> Result<Arc<dyn Masker>, Failure> {
     let MaskingSettings::HmacSha512 { key, key_from, domain } = settings else {
         return Ok(Arc::new(Sha512Masker));
     };

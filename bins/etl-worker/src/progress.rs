@@ -20,14 +20,14 @@ const LOG_EACH: Duration = Duration::from_secs(10);
 
 /// Shows progress from when it is started until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub struct Progress {
     task: JoinHandle<()>,
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
     /// A bar up to `total` messages where stderr is a terminal, else log lines. To be called within a runtime.
-    pub(crate) fn bar(stats: Arc<Stats>, total: u64) -> Self {
+    pub fn bar(stats: Arc<Stats>, total: u64) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self::log(stats);
         }

@@ -42,7 +42,8 @@ pub(crate) fn check(settings: &SourceSettings) -> Result<(), Failure> {
     config(settings).check().map_err(|error| Failure::usage(format!("source: {error}")))
 }
 
-fn config(settings: &SourceSettings) -> SqsConfig {
+/// What the source is told.
+pub fn config(settings: &SourceSettings) -> SqsConfig {
     let queue = match &settings.queue {
         QueueRef::Url(url) => Queue::Url(url.clone()),
         QueueRef::Name(name) => Queue::Name(name.clone()),
@@ -58,7 +59,8 @@ fn config(settings: &SourceSettings) -> SqsConfig {
     }
 }
 
-fn failure(error: &ConnectError) -> Failure {
+/// What a user is told about a queue that cannot be opened.
+pub fn failure(error: &ConnectError) -> Failure {
     match error.kind() {
         ConnectErrorKind::Config => Failure::usage(error.to_string()),
         _ => Failure::failed(error.to_string()),

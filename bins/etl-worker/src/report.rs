@@ -43,13 +43,13 @@ pub(crate) fn of(summary: &Summary) -> String {
 }
 
 /// Writes a result to stdout. That nobody reads it any more is no failure.
-pub(crate) fn print(text: &str) {
+pub fn print(text: &str) {
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// A number with commas between the thousands.
-pub(crate) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -62,7 +62,7 @@ pub(crate) fn grouped(number: u64) -> String {
 }
 
 /// Lines of cells, under a heading, in columns.
-pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
+pub fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([heading[column].chars().count()]).max().unwrap_or(0)

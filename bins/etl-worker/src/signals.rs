@@ -11,7 +11,7 @@ use tracing::{info, warn};
 ///
 /// # Errors
 /// The process cannot listen for signals.
-pub(crate) fn cancel_on_signal() -> io::Result<CancellationToken> {
+pub fn cancel_on_signal() -> io::Result<CancellationToken> {
     let mut signals =
         Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
     let token = CancellationToken::new();

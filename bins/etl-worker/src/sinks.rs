@@ -112,7 +112,7 @@ impl Database {
 }
 
 /// What a user is told about a database that cannot be used.
-pub(crate) fn failure(settings: &SinkSettings, error: &SinkError) -> Failure {
+pub fn failure(settings: &SinkSettings, error: &SinkError) -> Failure {
     let failure = Failure::failed(format!("{}: {error}", settings.database));
     match error.code().map(|code| code.as_str().to_owned()).as_deref() {
         Some("28P01" | "28000") => {

@@ -12,6 +12,8 @@ mod logs;
 #[cfg(test)]
 mod panics;
 #[cfg(test)]
+mod sealing;
+#[cfg(test)]
 mod start;
 #[cfg(test)]
 mod support;

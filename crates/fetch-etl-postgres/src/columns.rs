@@ -141,6 +141,7 @@ pub(crate) struct RejectColumns<'a> {
     pub(crate) recipient_ids: Vec<Option<&'a str>>,
     pub(crate) sealed_bodies: Vec<Option<&'a [u8]>>,
     pub(crate) sent_at_millis: Vec<i64>,
+    pub(crate) by_producer: Vec<bool>,
 }
 
 impl<'a> RejectColumns<'a> {
@@ -169,6 +170,7 @@ impl<'a> RejectColumns<'a> {
         self.recipient_ids.push(rejected.sealed().map(SealedBody::recipient_id));
         self.sealed_bodies.push(rejected.sealed().map(SealedBody::bytes));
         self.sent_at_millis.push(millis_of(rejected.sent_at()));
+        self.by_producer.push(rejected.key().origin() == KeyOrigin::Attribute);
     }
 }
 

@@ -43,11 +43,13 @@ mod columns;
 mod config;
 mod error;
 mod ledger;
+mod quarantine;
 mod read;
 mod schema;
 mod session;
 mod sink;
 
 pub use config::PostgresSinkConfig;
+pub use quarantine::{QuarantineCount, QuarantineEntry, QuarantineFilter, QuarantineState, SealedMessage};
 pub use read::{LOGIN_COLUMNS, QUARANTINE_COLUMNS, TextRow};
 pub use sink::PostgresSink;

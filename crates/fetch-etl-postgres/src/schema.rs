@@ -63,6 +63,8 @@ async fn missing_objects(connection: &mut PgConnection) -> Result<Vec<String>, S
             ('user_logins', to_regclass('user_logins') IS NULL),
             ('etl.ledger', to_regclass('etl.ledger') IS NULL),
             ('etl.quarantine', to_regclass('etl.quarantine') IS NULL),
+            ('etl.quarantine_matching()',
+                to_regprocedure('etl.quarantine_matching(text[],text[],text[],bigint,bigint)') IS NULL),
             ('etl.ensure_ledger_partitions()', to_regprocedure('etl.ensure_ledger_partitions(date[],integer)') IS NULL),
             ('etl.prune_ledger()', to_regprocedure('etl.prune_ledger(integer)') IS NULL)
         ) AS objects (name, missing) WHERE missing"#

@@ -174,6 +174,7 @@ impl Columns<'_> {
             &rejects.recipient_ids as &[Option<&str>],
             &rejects.sealed_bodies as &[Option<&[u8]>],
             &rejects.sent_at_millis,
+            &rejects.by_producer,
         )
         .fetch_one(connection)
         .await?;

@@ -41,22 +41,23 @@ inserted AS (
 ),
 rejected AS (
     INSERT INTO etl.quarantine AS q (
-        key, reason, field, line, column_number, length, sink_code, body_bytes, receive_count, recipient_id, sealed_body,
-        sent_at
+        key, by_producer, reason, field, line, column_number, length, sink_code, body_bytes, receive_count, recipient_id,
+        sealed_body, sent_at
     )
     SELECT
-        key, reason, field, line, column_number, length, sink_code, body_bytes, receive_count, recipient_id, sealed_body,
-        to_timestamp(sent_at_millis / 1000.0)
+        key, by_producer, reason, field, line, column_number, length, sink_code, body_bytes, receive_count, recipient_id,
+        sealed_body, to_timestamp(sent_at_millis / 1000.0)
     FROM unnest(
         $15::text[], $16::text[], $17::text[], $18::bigint[], $19::bigint[], $20::bigint[], $21::text[], $22::bigint[],
-        $23::bigint[], $24::text[], $25::bytea[], $26::bigint[]
+        $23::bigint[], $24::text[], $25::bytea[], $26::bigint[], $27::boolean[]
     ) AS r (
         key, reason, field, line, column_number, length, sink_code, body_bytes, receive_count, recipient_id, sealed_body,
-        sent_at_millis
+        sent_at_millis, by_producer
     )
     WHERE NOT EXISTS (SELECT FROM suspects)
     ORDER BY key COLLATE "C"
     ON CONFLICT (key) DO UPDATE SET
+        by_producer = excluded.by_producer,
         reason = excluded.reason,
         field = excluded.field,
         line = excluded.line,

@@ -15,7 +15,7 @@ use crate::failure::{ExitCode, Failure};
 use crate::progress::Progress;
 use crate::settings::{Loaded, MaskingSettings, Settings};
 use crate::sinks::Database;
-use crate::{masking, queue, report, signals};
+use crate::{masking, queue, report, sealing, signals};
 
 /// The longest long poll of a worker that ends when the queue is empty: it would spend its last seconds waiting.
 const WAIT_UNTIL_EMPTY: Duration = Duration::from_secs(2);
@@ -28,6 +28,7 @@ pub(super) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     }
     queue::check(&settings.source)?;
     let masker = masking::build(&settings.masking)?;
+    let sealer = sealing::build(settings.recipient.as_ref())?;
     let stop = signals::cancel_on_signal()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {}", error.kind())))?;
     if matches!(settings.masking, MaskingSettings::Sha512) {
@@ -45,7 +46,11 @@ pub(super) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         masking = settings.masking.method(),
         "reading, masking, writing"
     );
-    let pipeline = Pipeline::new(settings.pipeline, source.clone(), LoginSchema, masker, database.sink());
+    let mut pipeline = Pipeline::new(settings.pipeline, source.clone(), LoginSchema, masker, database.sink());
+    let _forgetting = sealer.as_ref().map(sealing::forget_expired_keys);
+    if let Some(sealer) = sealer {
+        pipeline = pipeline.with_sealer(sealer);
+    }
     let progress = if args.until_empty {
         Progress::bar(pipeline.stats(), backlog(&*source).await)
     } else {

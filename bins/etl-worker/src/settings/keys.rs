@@ -210,6 +210,18 @@ pub static KEYS: &[Key] = &[
     ),
     key("sink.migrate", Kind::Bool, Bool(true), "apply the migrations at start"),
     key(
+        "quarantine.recipient",
+        Kind::Text,
+        Unset("rejected messages stay in the queue"),
+        "public key to which rejected messages are sealed, to be kept with the reject and deleted from the queue",
+    ),
+    key(
+        "quarantine.recipient_file",
+        Kind::Path,
+        Unset("none"),
+        "a file that holds that public key (etl-admin keygen makes one)",
+    ),
+    key(
         "ledger.retention_days",
         Kind::integer(1, 3_650, " days", ""),
         Integer(35),

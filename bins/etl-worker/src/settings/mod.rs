@@ -21,7 +21,8 @@ use config::Config;
 pub use errors::{Origin, Problem, SettingsError};
 pub use layers::ENV_PREFIX;
 pub use model::{
-    DatabaseKind, DatabaseUrl, KeySource, MaskingSettings, QueueRef, Settings, SinkSettings, SourceSettings,
+    DatabaseKind, DatabaseUrl, KeySource, MaskingSettings, QueueRef, RecipientSettings, ReplaySettings,
+    Settings, SinkSettings, SourceSettings,
 };
 pub use secret::{HIDDEN, Secret, hide_password};
 pub use show::show;
@@ -112,6 +113,22 @@ impl Loaded {
     /// Everything that is wrong.
     pub fn sink(&self) -> Result<SinkSettings, SettingsError> {
         resolve::Resolver::new(self)?.sink_only()
+    }
+
+    /// What a replay out of the quarantine needs: everything but the queue.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn replay(&self) -> Result<ReplaySettings, SettingsError> {
+        resolve::Resolver::new(self)?.without_queue()
+    }
+
+    /// What a redrive needs: the queue alone.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn source(&self) -> Result<SourceSettings, SettingsError> {
+        resolve::Resolver::new(self)?.source_only()
     }
 }
 

@@ -19,6 +19,28 @@ pub struct Settings {
     pub masking: MaskingSettings,
     /// The database.
     pub sink: SinkSettings,
+    /// Who can open rejected messages; where nobody can, they stay in the queue.
+    pub recipient: Option<RecipientSettings>,
+}
+
+/// What `etl-admin quarantine replay` needs: the worker's settings but for its queue.
+#[derive(Debug)]
+pub struct ReplaySettings {
+    /// Bounds of the pipeline.
+    pub pipeline: PipelineConfig,
+    /// How personal fields are masked.
+    pub masking: MaskingSettings,
+    /// The database.
+    pub sink: SinkSettings,
+}
+
+/// The public key to which rejected messages are sealed.
+#[derive(Debug)]
+pub struct RecipientSettings {
+    /// The key as text. It is public, but whoever mixes the two up sets the private one: never shown before it is read.
+    pub key: Secret,
+    /// Where it came from, for errors about it.
+    pub key_from: KeySource,
 }
 
 /// The queue.
@@ -88,12 +110,12 @@ impl MaskingSettings {
     }
 }
 
-/// Where a masking key was read.
+/// Where a key was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
-    /// `masking.key`.
+    /// The configuration itself, `masking.key`.
     Value,
-    /// `masking.key_file`.
+    /// The file that it names, `masking.key_file`.
     File(PathBuf),
 }
 

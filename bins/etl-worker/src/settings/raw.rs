@@ -11,6 +11,9 @@ pub(crate) struct Raw {
     pub(crate) pipeline: RawPipeline,
     pub(crate) masking: RawMasking,
     pub(crate) sink: RawSink,
+    // No key of it has a default, so it may be missing.
+    #[serde(default)]
+    pub(crate) quarantine: RawQuarantine,
     pub(crate) ledger: RawLedger,
 }
 
@@ -68,6 +71,13 @@ pub(crate) struct RawSink {
     pub(crate) database_url_file: Option<String>,
     pub(crate) max_connections: u32,
     pub(crate) migrate: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawQuarantine {
+    pub(crate) recipient: Option<Secret>,
+    pub(crate) recipient_file: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

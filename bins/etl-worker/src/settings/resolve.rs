@@ -9,7 +9,8 @@ use fetch_etl_sqs::Credentials;
 
 use super::errors::{Origin, Problem, SettingsError};
 use super::model::{
-    DatabaseUrl, KeySource, MaskingSettings, QueueRef, Settings, SinkSettings, SourceSettings,
+    DatabaseUrl, KeySource, MaskingSettings, QueueRef, RecipientSettings, ReplaySettings, Settings,
+    SinkSettings, SourceSettings,
 };
 use super::raw::{Raw, RawMethod, RawPipeline, RawSourceKind};
 use super::secret::Secret;
@@ -42,11 +43,31 @@ impl<'a> Resolver<'a> {
         let source = self.source();
         let masking = self.masking();
         let sink = self.sink();
+        let recipient = self.recipient();
         let pipeline = pipeline(&self.raw.pipeline, self.raw.source.max_receivers);
         match (source, masking, sink) {
             (Some(source), Some(masking), Some(sink)) if self.problems.is_empty() => {
-                Ok(Settings { source, pipeline, masking, sink })
+                Ok(Settings { source, pipeline, masking, sink, recipient })
             }
+            _ => Err(SettingsError { problems: self.problems }),
+        }
+    }
+
+    pub(super) fn without_queue(mut self) -> Result<ReplaySettings, SettingsError> {
+        let masking = self.masking();
+        let sink = self.sink();
+        let pipeline = pipeline(&self.raw.pipeline, self.raw.source.max_receivers);
+        match (masking, sink) {
+            (Some(masking), Some(sink)) if self.problems.is_empty() => {
+                Ok(ReplaySettings { pipeline, masking, sink })
+            }
+            _ => Err(SettingsError { problems: self.problems }),
+        }
+    }
+
+    pub(super) fn source_only(mut self) -> Result<SourceSettings, SettingsError> {
+        match self.source() {
+            Some(source) if self.problems.is_empty() => Ok(source),
             _ => Err(SettingsError { problems: self.problems }),
         }
     }
@@ -102,6 +123,22 @@ impl<'a> Resolver<'a> {
                 self.refuse("masking.method", text)
             }
             (None | Some(RawMethod::Sha512), None) => Some(MaskingSettings::Sha512),
+        }
+    }
+
+    /// `None` where none is set, or where there is a problem.
+    fn recipient(&mut self) -> Option<RecipientSettings> {
+        const VALUE: &str = "quarantine.recipient";
+        const FILE: &str = "quarantine.recipient_file";
+        let raw = &self.raw.quarantine;
+        match (raw.recipient.clone(), raw.recipient_file.clone()) {
+            (Some(_), Some(_)) => self.refuse_both(VALUE, FILE),
+            (Some(key), None) => Some(RecipientSettings { key, key_from: KeySource::Value }),
+            (None, Some(file)) => {
+                let key = self.secret_file(FILE, &file)?;
+                Some(RecipientSettings { key, key_from: KeySource::File(PathBuf::from(file)) })
+            }
+            (None, None) => None,
         }
     }
 

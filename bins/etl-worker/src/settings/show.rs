@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use config::ValueKind;
+use fetch_etl_seal::Recipient;
 
 use super::Loaded;
 use super::keys::{DefaultValue, KEYS, Key};
@@ -36,6 +37,12 @@ fn line(loaded: &Loaded, key: &Key, name: &str) -> String {
 fn shown(key: &Key, value: &ValueKind) -> String {
     match value {
         ValueKind::String(text) if key.path == "sink.database_url" => quoted(&hide_password(text)),
+        // Whoever mixes the two up sets the private key.
+        ValueKind::String(text)
+            if key.path == "quarantine.recipient" && Recipient::from_text(text).is_err() =>
+        {
+            quoted(HIDDEN)
+        }
         ValueKind::String(_) if key.kind.is_secret() => quoted(HIDDEN),
         ValueKind::String(text) => quoted(&hide_password(text)),
         other => other.to_string(),

@@ -11,13 +11,14 @@ use crate::cli::ConfigArgs;
 use crate::failure::{ExitCode, Failure};
 use crate::settings::{Loaded, Settings, SinkSettings, show};
 use crate::sinks::{self, Database};
-use crate::{masking, queue, report};
+use crate::{masking, queue, report, sealing};
 
 pub(super) async fn run(args: ConfigArgs) -> Result<ExitCode, Failure> {
     let loaded = Loaded::read(&args.inputs())?;
     let settings = loaded.settings()?;
     queue::check(&settings.source)?;
     masking::build(&settings.masking)?;
+    sealing::build(settings.recipient.as_ref())?;
     let (queue, database) = tokio::join!(look_at_queue(&settings), look_at_database(&settings.sink));
     let facts = queue.as_ref().map(|seen| seen.facts).unwrap_or_default();
     let queue = queue.map(|seen| seen.words);

@@ -1,0 +1,293 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use etl_worker::cli::ConfigArgs;
+use fetch_etl_core::{RejectReason, UnixMillis};
+use fetch_etl_postgres::QuarantineState;
+
+use crate::moment;
+
+/// Keys, and the quarantine: what an operator of etl-worker does by hand.
+#[derive(Debug, Parser)]
+#[command(
+    name = "etl-admin",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  etl-admin keygen                                           a key pair for rejected messages
+  etl-admin keygen master                                    a masking key
+  etl-admin quarantine list --config etl.toml                what was rejected, and why
+  etl-admin quarantine replay --config etl.toml --private-key recipient.key --reason wrong_type
+
+Exit codes: 0 everything is done, 1 failed, or something is left to do, 2 bad command line or configuration."
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a key pair to which workers seal rejected messages, or a masking key
+    #[command(after_help = "\
+Examples:
+  etl-admin keygen
+  etl-admin keygen --private-key /media/safe/recipient.key --public-key recipient.pub
+  etl-admin keygen master --out masking.key
+
+Nothing is ever overwritten. Private and masking keys are readable by their owner only (0600).")]
+    Keygen(KeygenArgs),
+    /// Look at rejected messages, give them another try, or give them up
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+}
+
+/// What `keygen` takes.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct KeygenArgs {
+    /// Another kind of key.
+    #[command(subcommand)]
+    pub(crate) kind: Option<KeygenCommand>,
+    /// Where the private key goes, which opens what was sealed
+    #[arg(long, value_name = "FILE", default_value = "recipient.key")]
+    pub(crate) private_key: PathBuf,
+    /// Where the public key goes, to which workers seal
+    #[arg(long, value_name = "FILE", default_value = "recipient.pub")]
+    pub(crate) public_key: PathBuf,
+}
+
+/// Other kinds of keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeygenCommand {
+    /// Make a masking key: 32 random bytes, base64
+    #[command(after_help = "\
+Examples:
+  etl-admin keygen master
+  etl-admin keygen master --out /run/secrets/masking-key")]
+    Master {
+        /// Where the key goes
+        #[arg(long, value_name = "FILE", default_value = "masking.key")]
+        out: PathBuf,
+    },
+}
+
+/// What can be done with the quarantine.
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineCommand {
+    /// List rejected messages: which, why and since when, never what is in them
+    #[command(after_help = "\
+Examples:
+  etl-admin quarantine list --config etl.toml
+  etl-admin quarantine list --config etl.toml --reason wrong_type --since 2h
+  etl-admin quarantine list --config etl.toml --state all --since 2026-11-01 --until 2026-11-02T12:00Z")]
+    List(ListArgs),
+    /// Show what is known of one message; with the private key, the message itself
+    #[command(after_help = "\
+Examples:
+  etl-admin quarantine show --config etl.toml 5fea7756-0ea4-451a-a703-a558b933e274
+  etl-admin quarantine show --config etl.toml 5fea7756-0ea4-451a-a703-a558b933e274 \\
+      --private-key recipient.key --reveal-personal-data")]
+    Show(ShowArgs),
+    /// Decode and mask rejected messages again and store them, each once, under the keys that they had
+    #[command(after_help = "\
+Examples:
+  etl-admin quarantine replay --config etl.toml --private-key recipient.key --all --dry-run
+  etl-admin quarantine replay --config etl.toml --private-key recipient.key --reason refused_by_sink --since 1d
+
+Use the configuration file of the workers: the masks must be the same. A message that becomes a row, or was one already, is
+marked as replayed, and its sealed body is deleted. What is rejected again stays open, with its new reason. It may be
+stopped at any time, also by kill -9, and run again: nothing is lost, and nothing is stored twice.
+
+Exit codes: 0 all that could be opened is replayed, 1 failed, or something stays open, 2 bad command line or configuration.")]
+    Replay(ReplayArgs),
+    /// Give rejected messages up: they are marked as discarded, and their sealed bodies are deleted for good
+    #[command(after_help = "\
+Examples:
+  etl-admin quarantine discard --config etl.toml --reason invalid_json --until 30d --dry-run
+  etl-admin quarantine discard --config etl.toml --reason invalid_json --until 30d --yes
+  etl-admin quarantine discard --config etl.toml --key 5fea7756-0ea4-451a-a703-a558b933e274 --yes")]
+    Discard(DiscardArgs),
+}
+
+/// Which messages are meant.
+#[derive(Debug, Args)]
+pub(crate) struct FilterArgs {
+    /// Only messages rejected for this reason; can be repeated
+    #[arg(long, value_name = "REASON", value_parser = reason, value_delimiter = ',')]
+    pub(crate) reason: Vec<RejectReason>,
+    /// Only messages quarantined for the first time at this moment or later: 2026-11-24, 2026-11-24T10:00Z, or 2h (ago);
+    /// units are s, m, h, d, times are UTC
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
+    pub(crate) since: Option<UnixMillis>,
+    /// Only messages quarantined for the first time before this moment
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
+    pub(crate) until: Option<UnixMillis>,
+    /// Only the message with this key; can be repeated
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Vec<String>,
+}
+
+/// Which open messages are meant by a command that changes something: it wants to be told.
+#[derive(Debug, Args)]
+pub(crate) struct ChosenArgs {
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// All open messages
+    #[arg(long, conflicts_with_all = ["reason", "since", "until", "key"], required_unless_present_any = ["reason", "since", "until", "key"])]
+    pub(crate) all: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// A state, or all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StateArg {
+    Open,
+    Replayed,
+    Discarded,
+    All,
+}
+
+impl StateArg {
+    pub(crate) fn states(self) -> Vec<QuarantineState> {
+        match self {
+            Self::Open => vec![QuarantineState::Open],
+            Self::Replayed => vec![QuarantineState::Replayed],
+            Self::Discarded => vec![QuarantineState::Discarded],
+            Self::All => QuarantineState::ALL.to_vec(),
+        }
+    }
+}
+
+/// What `quarantine list` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Only messages in this state; can be repeated
+    #[arg(long, value_enum, default_value = "open", value_delimiter = ',')]
+    pub(crate) state: Vec<StateArg>,
+    /// Most messages to list, the newest
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+}
+
+/// What `quarantine show` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The message's key, as `list` shows it
+    pub(crate) key: String,
+    #[command(flatten)]
+    pub(crate) private_key: OptionalKeyArgs,
+    /// Print the message itself, and nothing else: it holds personal data in clear
+    #[arg(long, requires = "private_key")]
+    pub(crate) reveal_personal_data: bool,
+}
+
+/// Where the private key is, for a command that can do without.
+#[derive(Debug, Args)]
+pub(crate) struct OptionalKeyArgs {
+    /// The file with the private key, see `etl-admin keygen`
+    #[arg(long, value_name = "FILE", requires = "reveal_personal_data")]
+    pub(crate) private_key: Option<PathBuf>,
+    /// Use the private key even if others on this machine may read its file
+    #[arg(long)]
+    pub(crate) insecure_permissions: bool,
+}
+
+/// What `quarantine replay` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) chosen: ChosenArgs,
+    /// The file with the private key, see `etl-admin keygen`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) private_key: PathBuf,
+    /// Use the private key even if others on this machine may read its file
+    #[arg(long)]
+    pub(crate) insecure_permissions: bool,
+}
+
+/// What `quarantine discard` takes.
+#[derive(Debug, Args)]
+pub(crate) struct DiscardArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) chosen: ChosenArgs,
+    /// Really delete: nobody can bring the bodies back
+    #[arg(long, required_unless_present = "dry_run", conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+}
+
+fn reason(text: &str) -> Result<RejectReason, String> {
+    let found = RejectReason::ALL.into_iter().find(|reason| reason.as_str() == text);
+    found.ok_or_else(|| {
+        let names: Vec<_> = RejectReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        format!("expected one of {}", names.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        fn check(command: &clap::Command) {
+            if command.has_subcommands() {
+                command.get_subcommands().for_each(check);
+            }
+            let is_group = command.get_name() == "quarantine";
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(is_group || help.starts_with("Examples:\n  etl-admin "), "{}", command.get_name());
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn what_changes_something_wants_to_be_told_which_messages() {
+        for (line, fits) in [
+            ("etl-admin quarantine discard --yes", false),
+            ("etl-admin quarantine discard --all", false),
+            ("etl-admin quarantine discard --all --yes", true),
+            ("etl-admin quarantine discard --all --key k --yes", false),
+            ("etl-admin quarantine discard --key k --dry-run", true),
+            ("etl-admin quarantine discard --key k --dry-run --yes", false),
+            ("etl-admin quarantine replay --all", false),
+            ("etl-admin quarantine replay --private-key k", false),
+            ("etl-admin quarantine replay --private-key k --reason wrong_type,too_long", true),
+            ("etl-admin quarantine replay --private-key k --reason wrong", false),
+            ("etl-admin quarantine show k", true),
+            ("etl-admin quarantine show k --reveal-personal-data", false),
+            ("etl-admin quarantine show k --private-key f", false),
+            ("etl-admin quarantine show k --private-key f --reveal-personal-data", true),
+            ("etl-admin keygen", true),
+            ("etl-admin keygen master", true),
+            ("etl-admin keygen --private-key f master", false),
+        ] {
+            assert_eq!(Cli::try_parse_from(line.split(' ')).is_ok(), fits, "{line}");
+        }
+    }
+}

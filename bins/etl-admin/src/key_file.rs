@@ -1,0 +1,90 @@
+//! Files that hold keys: made for their owner only, and never over another one.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use etl_worker::failure::Failure;
+use fetch_etl_seal::KeyPair;
+use zeroize::Zeroizing;
+
+/// Larger than any key; a wrong path such as a device must not fill the memory.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// Rights of a file that only its owner may read.
+pub(crate) const PRIVATE: u32 = 0o600;
+/// Rights of a file that everybody may read.
+pub(crate) const PUBLIC: u32 = 0o644;
+
+/// Makes a file with one line, on disk for sure when this returns.
+///
+/// # Errors
+/// There is a file of that name already, or none can be made there.
+pub(crate) fn create(path: &Path, mode: u32, line: &str) -> Result<(), Failure> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path)?;
+        let written = (|| {
+            file.write_all(line.trim_end().as_bytes())?;
+            file.write_all(b"\n")?;
+            // Whatever the umask says.
+            file.set_permissions(Permissions::from_mode(mode))?;
+            file.sync_all()
+        })();
+        if written.is_err() {
+            // Half a key is none, and would be in the way of the next try.
+            let _ = std::fs::remove_file(path);
+        }
+        written
+    };
+    write().map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => exists(path),
+        kind => Failure::failed(format!("cannot write {}: {kind}", path.display())),
+    })
+}
+
+/// Refuses a path where something is already.
+///
+/// # Errors
+/// There is something.
+pub(crate) fn must_be_free(path: &Path) -> Result<(), Failure> {
+    if path.symlink_metadata().is_ok() { Err(exists(path)) } else { Ok(()) }
+}
+
+fn exists(path: &Path) -> Failure {
+    Failure::failed(format!("{} is there already; keys are never overwritten", path.display()))
+        .hint("what was sealed to a key can be opened with that key only: keep it, or name another file")
+}
+
+/// Reads a private key.
+///
+/// # Errors
+/// It cannot be read, is no private key, or others may read it, unless that is allowed. Nothing of it is shown.
+pub(crate) fn read_private(path: &Path, insecure_permissions: bool) -> Result<KeyPair, Failure> {
+    let shown = path.display();
+    let unreadable = |kind: ErrorKind| Failure::usage(format!("cannot read the private key {shown}: {kind}"));
+    let mut file = File::open(path).map_err(|error| unreadable(error.kind()))?;
+    let mode = file.metadata().map_err(|error| unreadable(error.kind()))?.permissions().mode();
+    if mode & 0o077 != 0 && !insecure_permissions {
+        return Err(Failure::usage(format!(
+            "others on this machine may read the private key {shown} (mode {:04o})",
+            mode & 0o7777
+        ))
+        .hint("chmod 600 it; --insecure-permissions uses it all the same"));
+    }
+    // Room for all of it at once: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(vec![0; MAX_BYTES + 1]);
+    let mut length = 0;
+    loop {
+        match file.read(bytes.get_mut(length..).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(error.kind())),
+        }
+    }
+    let text =
+        bytes.get(..length).filter(|_| length <= MAX_BYTES).and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let text = text.ok_or_else(|| Failure::usage(format!("{shown}: this is no key")))?;
+    KeyPair::from_text(text).map_err(|error| Failure::usage(format!("{shown}: {error}")))
+}

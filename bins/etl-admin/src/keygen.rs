@@ -1,0 +1,73 @@
+//! `etl-admin keygen`: new keys, and where they belong.
+
+use std::path::Path;
+
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use etl_worker::failure::Failure;
+use fetch_etl_seal::{KeyError, KeyPair};
+use zeroize::Zeroizing;
+
+use crate::Outcome;
+use crate::cli::{KeygenArgs, KeygenCommand};
+use crate::key_file::{self, PRIVATE, PUBLIC};
+
+/// Bytes of a masking key.
+const MASTER_BYTES: usize = 32;
+
+pub(crate) fn run(args: &KeygenArgs) -> Result<Outcome, Failure> {
+    match &args.kind {
+        None => pair(&args.private_key, &args.public_key),
+        Some(KeygenCommand::Master { out }) => master(out),
+    }
+}
+
+fn pair(private: &Path, public: &Path) -> Result<Outcome, Failure> {
+    // Both first: half a pair helps nobody.
+    key_file::must_be_free(private)?;
+    key_file::must_be_free(public)?;
+    let failed = |error: KeyError| Failure::failed(error.to_string());
+    let pair = KeyPair::generate().map_err(failed)?;
+    key_file::create(private, PRIVATE, &pair.to_private_text().map_err(failed)?)?;
+    if let Err(failure) = key_file::create(public, PUBLIC, &pair.recipient().to_text()) {
+        // Nothing was sealed to it yet.
+        let _ = std::fs::remove_file(private);
+        return Err(failure);
+    }
+    let (private, public, id) = (private.display(), public.display(), pair.recipient().id());
+    Ok(Outcome::done(format!(
+        "private key  {private}
+  Keep it away from the workers, and keep a second copy: without it nobody can open what was sealed.
+  etl-admin quarantine replay --private-key {private} … uses it.
+
+public key   {public}  (recipient {id})
+  Give it to every worker, in its configuration file:
+
+    [quarantine]
+    recipient_file = \"{public}\"
+
+  From its next start on, a worker keeps rejected messages sealed to this key, and deletes them from the queue.
+"
+    )))
+}
+
+fn master(out: &Path) -> Result<Outcome, Failure> {
+    let mut bytes = Zeroizing::new([0; MASTER_BYTES]);
+    rand::fill(bytes.as_mut_slice()).map_err(|_| Failure::failed("the system gave no random numbers"))?;
+    // Room for all of it at once: a string that grows leaves copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(MASTER_BYTES * 2));
+    STANDARD.encode_string(bytes.as_slice(), &mut text);
+    key_file::create(out, PRIVATE, &text)?;
+    let out = out.display();
+    Ok(Outcome::done(format!(
+        "masking key  {out}
+  Give it to every worker, and keep a second copy: with another key, equal values have other masks.
+
+    [masking]
+    key_file = \"{out}\"
+
+  Whoever has this key can find the value of a mask by trying: readers of the table must not have it.
+"
+    )))
+}

@@ -1,0 +1,195 @@
+//! `etl-admin quarantine replay`: open, decode, mask and store again.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use etl_worker::failure::Failure;
+use etl_worker::progress::Progress;
+use etl_worker::settings::{Loaded, ReplaySettings};
+use etl_worker::{masking, report, signals};
+use fetch_etl_core::login::LoginSchema;
+use fetch_etl_core::pipeline::{Pipeline, PipelineConfig, Summary};
+use fetch_etl_core::{Masker, RejectReason, Stager};
+use fetch_etl_postgres::QuarantineCount;
+use fetch_etl_seal::Opener;
+
+use super::Store;
+use super::source::{PAGE, QuarantineSource};
+use crate::cli::ReplayArgs;
+use crate::words::{harmless, messages};
+use crate::{Outcome, key_file};
+
+/// Messages in memory at once. Their bodies may have a megabyte each.
+const MAX_IN_FLIGHT: usize = 512;
+
+/// Keys that are listed of bodies that do not open; more than that is no accident of a few.
+const SHOWN_KEYS: usize = 20;
+
+pub(super) async fn run(args: ReplayArgs) -> Result<Outcome, Failure> {
+    let pair = key_file::read_private(&args.private_key, args.insecure_permissions)?;
+    let settings = Loaded::read(&args.config.inputs())?.replay()?;
+    let masker = masking::build(&settings.masking)?;
+    let ReplaySettings { sink, pipeline, .. } = settings;
+    let store = Store::open(sink).await?;
+    let filter = args.chosen.filter.open();
+    let counted = store.sink.count_quarantined(&filter).await.map_err(|error| store.failure(error))?;
+    let recipient_id = pair.recipient().id().to_string();
+    let ours = ours(&counted, &recipient_id)?;
+    let source = QuarantineSource::new(store.sink.clone(), filter, recipient_id.clone(), Opener::new(pair));
+    let mut done = if args.chosen.dry_run {
+        try_out(&store, &source, masker).await?
+    } else {
+        replay(&store, source, masker, config(pipeline), ours).await?
+    };
+    done.text.push_str(&others(&counted, &recipient_id));
+    Ok(done)
+}
+
+/// How many messages this key can open.
+fn ours(counted: &QuarantineCount, recipient_id: &str) -> Result<u64, Failure> {
+    let ours = counted.by_recipient.iter().find(|(id, _)| id == recipient_id).map_or(0, |(_, count)| *count);
+    let sealed = counted.messages - counted.without_body;
+    if ours == 0 && sealed > 0 {
+        let ids: Vec<_> = counted.by_recipient.iter().map(|(id, _)| id.as_str()).collect();
+        return Err(Failure::failed(format!(
+            "this key is the recipient {recipient_id}, and none of the {} is sealed to it, but to {}",
+            messages(sealed),
+            ids.join(", ")
+        ))
+        .hint("use the private key of that recipient"));
+    }
+    Ok(ours)
+}
+
+/// What this key cannot do anything about.
+fn others(counted: &QuarantineCount, recipient_id: &str) -> String {
+    let mut text = String::new();
+    for (id, count) in counted.by_recipient.iter().filter(|(id, _)| id != recipient_id) {
+        let _ = writeln!(text, "left out: {}, sealed to another recipient, {id}", messages(*count));
+    }
+    if counted.without_body > 0 {
+        let _ = writeln!(
+            text,
+            "left out: {} without a sealed body (they are in the queue or its dead-letter queue)",
+            messages(counted.without_body)
+        );
+    }
+    text
+}
+
+/// The worker's bounds, but one thing at a time: all batches of known keys wait for one lock anyway.
+fn config(worker: PipelineConfig) -> PipelineConfig {
+    PipelineConfig {
+        max_in_flight: MAX_IN_FLIGHT.max(PAGE as usize),
+        max_receivers: 1,
+        writers: 1,
+        until_empty: true,
+        ..worker
+    }
+}
+
+async fn replay(
+    store: &Store,
+    source: QuarantineSource,
+    masker: Arc<dyn Masker>,
+    config: PipelineConfig,
+    total: u64,
+) -> Result<Outcome, Failure> {
+    let stop = signals::cancel_on_signal()
+        .map_err(|error| Failure::failed(format!("cannot listen for signals: {}", error.kind())))?;
+    let source = Arc::new(source);
+    // No sealer: what is rejected again keeps the sealed body that it has.
+    let pipeline = Pipeline::new(config, source.clone(), LoginSchema, masker, store.sink.clone());
+    let progress = Progress::bar(pipeline.stats(), total);
+    let outcome = Box::pin(pipeline.run(stop.clone())).await;
+    drop(progress);
+    let (summary, cause) = match outcome {
+        Ok(summary) => (summary, None),
+        Err(error) => (error.summary, Some(error.cause)),
+    };
+    let interrupted = stop.is_cancelled();
+    let done = told(&summary, &source.unopened(), interrupted);
+    if let Some(cause) = cause {
+        report::print(&done.text);
+        return Err(Failure::failed(cause).hint("run it again: it goes on with what is still open"));
+    }
+    Ok(done)
+}
+
+fn told(summary: &Summary, unopened: &[String], interrupted: bool) -> Outcome {
+    let mut text = format!(
+        "replayed {}: {} stored now, {} stored before\n",
+        messages(summary.inserted + summary.duplicates),
+        report::grouped(summary.inserted),
+        report::grouped(summary.duplicates)
+    );
+    let rejected = push_rejected(&mut text, "rejected again, and still open", &summary.rejected);
+    push_unopened(&mut text, unopened);
+    if summary.ack_failures > 0 {
+        let _ = writeln!(
+            text,
+            "{} stored, but still marked as open: run it again",
+            messages(summary.ack_failures)
+        );
+    }
+    if interrupted {
+        text.push_str("interrupted: run it again, and it goes on with what is still open\n");
+    }
+    let complete = rejected == 0 && unopened.is_empty() && summary.ack_failures == 0 && !interrupted;
+    Outcome { text, complete }
+}
+
+/// Opens, decodes and masks, and stores nothing.
+async fn try_out(
+    store: &Store,
+    source: &QuarantineSource,
+    masker: Arc<dyn Masker>,
+) -> Result<Outcome, Failure> {
+    let stager = Stager::new(LoginSchema, masker);
+    let mut rows = 0;
+    let mut rejected = RejectReason::ALL.map(|reason| (reason, 0));
+    loop {
+        let deliveries = source.next(PAGE).await.map_err(|error| store.failure(error))?;
+        if deliveries.is_empty() {
+            break;
+        }
+        let staged = stager.stage(deliveries);
+        rows += staged.batch.rows().len() as u64;
+        for reject in staged.batch.rejects() {
+            if let Some((_, count)) = rejected.get_mut(reject.reject().reason.index()) {
+                *count += 1;
+            }
+        }
+    }
+    let mut text = format!("would replay {}, unless the database refuses some\n", messages(rows));
+    let rejects = push_rejected(&mut text, "would be rejected again", &rejected);
+    let unopened = source.unopened();
+    push_unopened(&mut text, &unopened);
+    Ok(Outcome { text, complete: rejects == 0 && unopened.is_empty() })
+}
+
+fn push_rejected(text: &mut String, words: &str, rejected: &[(RejectReason, u64)]) -> u64 {
+    let reasons: Vec<_> = rejected.iter().filter(|(_, count)| *count > 0).collect();
+    if !reasons.is_empty() {
+        let reasons: Vec<_> = reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        let _ = writeln!(text, "{words}: {}", reasons.join(", "));
+    }
+    rejected.iter().map(|(_, count)| count).sum()
+}
+
+fn push_unopened(text: &mut String, unopened: &[String]) {
+    if unopened.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "{} left open, for the body does not open: it belongs to another message, or was changed after sealing:",
+        messages(unopened.len() as u64)
+    );
+    for key in unopened.iter().take(SHOWN_KEYS) {
+        let _ = writeln!(text, "  {}", harmless(key));
+    }
+    if unopened.len() > SHOWN_KEYS {
+        let _ = writeln!(text, "  … and {} more", unopened.len() - SHOWN_KEYS);
+    }
+}

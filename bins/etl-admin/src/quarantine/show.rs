@@ -1,0 +1,98 @@
+//! `etl-admin quarantine show`.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use etl_worker::failure::Failure;
+use etl_worker::settings::Loaded;
+use fetch_etl_core::Pii;
+use fetch_etl_postgres::{QuarantineEntry, QuarantineFilter};
+use fetch_etl_seal::{KeyPair, Opener, Purpose};
+use zeroize::Zeroizing;
+
+use super::{Store, list};
+use crate::cli::ShowArgs;
+use crate::words::harmless;
+use crate::{Outcome, key_file};
+
+pub(super) async fn run(args: ShowArgs) -> Result<Outcome, Failure> {
+    let key = args.private_key;
+    let pair =
+        key.private_key.map(|file| key_file::read_private(&file, key.insecure_permissions)).transpose()?;
+    let store = Store::open(Loaded::read(&args.config.inputs())?.sink()?).await?;
+    let filter = QuarantineFilter { keys: vec![args.key], ..QuarantineFilter::default() };
+    let entries = store.sink.quarantined(&filter, 1).await.map_err(|error| store.failure(error))?;
+    let Some(entry) = entries.first() else {
+        return Err(Failure::failed("the quarantine knows no message of this key")
+            .hint("etl-admin quarantine list --state all"));
+    };
+    match pair {
+        Some(pair) => {
+            let body = open(&store, &filter, entry, pair).await?;
+            print(&body)?;
+            Ok(Outcome::done(""))
+        }
+        None => Ok(Outcome::done(told(entry))),
+    }
+}
+
+fn told(entry: &QuarantineEntry) -> String {
+    let origin = if entry.by_producer { "the producer's" } else { "the queue's id of the message" };
+    let lines = [
+        ("key", format!("{} ({origin})", harmless(&entry.key))),
+        ("state", entry.state.clone()),
+        ("reason", entry.reason.clone()),
+        ("where", list::place(entry)),
+        ("length", entry.length.map(|length| length.to_string()).unwrap_or_default()),
+        ("body bytes", entry.body_bytes.to_string()),
+        ("deliveries", entry.receive_count.to_string()),
+        ("sealed to", entry.recipient_id.clone().unwrap_or_else(|| "no body is kept".to_owned())),
+        ("sent", entry.sent_at.clone()),
+        ("first seen", entry.first_seen_at.clone()),
+        ("last seen", entry.last_seen_at.clone()),
+    ];
+    let line = |(name, value): (&str, String)| {
+        format!("{:<12}{value}", format!("{name}:")).trim_end().to_owned() + "\n"
+    };
+    lines.into_iter().map(line).collect()
+}
+
+/// Opens the body of the one message that the filter means.
+async fn open(
+    store: &Store,
+    filter: &QuarantineFilter,
+    entry: &QuarantineEntry,
+    pair: KeyPair,
+) -> Result<Pii<Vec<u8>>, Failure> {
+    let given = pair.recipient().id().to_string();
+    let Some(wanted) = entry.recipient_id.as_deref() else {
+        return Err(Failure::failed("no body of this message is kept"));
+    };
+    if wanted != given {
+        return Err(Failure::failed(format!(
+            "the body is sealed to the recipient {wanted}; this key is {given}"
+        )));
+    }
+    let sealed =
+        store.sink.sealed_messages(filter, &given, "", 1).await.map_err(|error| store.failure(error))?;
+    // Replayed or discarded in this very moment.
+    let message =
+        sealed.first().ok_or_else(|| Failure::failed("no body of this message is kept any more"))?;
+    Opener::new(pair)
+        .open(Purpose::Quarantine, &message.key, message.body.bytes())
+        .map_err(|error| Failure::failed(format!("the body does not open: {error}")))
+}
+
+/// Prints a body as it is, but for what could steer a terminal, where it goes to one.
+fn print(body: &Pii<Vec<u8>>) -> Result<(), Failure> {
+    let mut stdout = io::stdout();
+    let printed = if stdout.is_terminal() {
+        let text = Zeroizing::new(String::from_utf8_lossy(body.expose()).into_owned());
+        let mut lines = text.lines().map(|line| Zeroizing::new(harmless(line) + "\n"));
+        lines.try_for_each(|line| stdout.write_all(line.as_bytes()))
+    } else {
+        stdout.write_all(body.expose())
+    };
+    printed
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::failed(format!("cannot write to stdout: {}", error.kind())))
+}

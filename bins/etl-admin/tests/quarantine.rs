@@ -1,0 +1,123 @@
+//! Looking at rejected messages, and giving them up.
+
+use fetch_etl_seal::KeyPair;
+
+use crate::support::{Bench, VALUES, admin, broken, finish, login, refused};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_says_what_was_rejected_and_nothing_that_was_in_it() {
+    let mut bench = Bench::open().await;
+    bench.refuse(vec![refused(None), refused(Some("order\u{1b}[2J17")), broken()]).await;
+    let all = bench.quarantine("list").expect(0);
+    assert_eq!(all.lines().count(), 5, "{all}");
+    assert!(all.contains("refused_by_sink  SQLSTATE 23514") && all.contains("missing_field"), "{all}");
+    assert!(
+        all.contains("order\\u{1b}[2J17") && !all.contains('\u{1b}'),
+        "a key must not steer the terminal: {all}"
+    );
+    assert!(all.contains(&bench.pair.recipient().id().to_string()), "{all}");
+    for value in VALUES {
+        assert!(!all.contains(value), "{all}");
+    }
+    for (filter, lines) in [
+        ("--reason missing_field", 1),
+        ("--reason missing_field,refused_by_sink", 3),
+        ("--reason too_long", 0),
+        ("--since 1h", 3),
+        ("--until 1h", 0),
+        ("--since 2020-01-01 --until 2020-01-02T00:00Z", 0),
+        ("--state discarded", 0),
+        ("--state all", 3),
+        ("--key order\u{1b}[2J17", 1),
+        ("--limit 2", 2),
+    ] {
+        let listed = bench.quarantine(&format!("list {filter}")).expect(0);
+        let heading = usize::from(lines > 0);
+        assert_eq!(listed.lines().count(), heading + lines + 1, "{filter}: {listed}");
+    }
+    let limited = bench.quarantine("list --limit 2").expect(0);
+    assert!(limited.ends_with("3 messages, of which the newest 2 are shown (--limit)\n"), "{limited}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_shown_only_to_the_holder_of_its_key_who_asks_for_it() {
+    let mut bench = Bench::open().await;
+    let message = refused(Some("order-17"));
+    bench.refuse(vec![message.clone()]).await;
+    let shown = bench.quarantine("show order-17").expect(0);
+    assert!(shown.contains("order-17 (the producer's)") && shown.contains("refused_by_sink"), "{shown}");
+    for value in VALUES {
+        assert!(!shown.contains(value), "{shown}");
+    }
+    let reveal = "show order-17 --reveal-personal-data --private-key";
+    let revealed = bench.quarantine(&format!("{reveal} recipient.key")).expect(0);
+    assert_eq!(revealed, message.body);
+
+    bench.quarantine("show order-17 --reveal-personal-data").expect_usage("--private-key");
+    let other = KeyPair::generate().unwrap();
+    bench.write_key("other.key", &other, 0o600);
+    let said = bench.quarantine(&format!("{reveal} other.key"));
+    assert!(said.stdout.is_empty(), "{said:?}");
+    said.expect_error(1, &format!("this key is {}", other.recipient().id()));
+    bench.quarantine("show order-18").expect_error(1, "knows no message of this key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_key_that_others_may_read_is_refused_unless_that_is_allowed() {
+    let mut bench = Bench::open().await;
+    bench.refuse(vec![refused(Some("order-17"))]).await;
+    bench.write_key("open.key", &bench.pair, 0o640);
+    let reveal = "show order-17 --reveal-personal-data --private-key";
+    let said =
+        bench.quarantine(&format!("{reveal} open.key")).expect_error(2, "others on this machine may read");
+    assert!(said.contains("hint: chmod 600"), "{said}");
+    bench.quarantine(&format!("{reveal} open.key --insecure-permissions")).expect(0);
+    bench.quarantine(&format!("{reveal} no.key")).expect_error(2, "cannot read the private key no.key");
+    std::fs::write(bench.path("public.key"), bench.pair.recipient().to_text()).unwrap();
+    let said = bench.quarantine(&format!("{reveal} public.key --insecure-permissions"));
+    said.expect_error(2, "this is a public key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_discarded_is_gone_and_only_that() {
+    let mut bench = Bench::open().await;
+    bench.refuse(vec![refused(Some("a")), refused(Some("b")), broken()]).await;
+    bench.quarantine("discard --key a").expect_usage("--yes");
+    let said = bench.quarantine("discard --reason refused_by_sink --dry-run").expect(0);
+    assert_eq!((said.as_str(), bench.states().await.as_str()), ("would discard 2 messages\n", "open:3"));
+    assert_eq!(bench.quarantine("discard --key a --yes").expect(0), "discarded 1 message\n");
+    assert_eq!(bench.states().await, "discarded:1 open:2");
+    let bodies: String = bench
+        .one("SELECT string_agg(state, ' ' ORDER BY state) FROM etl.quarantine WHERE sealed_body IS NOT NULL")
+        .await;
+    assert_eq!(bodies, "open open");
+    assert_eq!(bench.quarantine("discard --all --yes").expect(0), "discarded 2 messages\n");
+    assert_eq!(bench.quarantine("discard --all --yes").expect(0), "discarded 0 messages\n");
+    assert_eq!(
+        bench.replay("--all").expect(0).lines().next(),
+        Some("replayed 0 messages: 0 stored now, 0 stored before")
+    );
+    assert_eq!(bench.rows().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_never_sealed_is_counted_and_said() {
+    let mut bench = Bench::open().await;
+    bench.work(vec![broken()], false).await;
+    bench.refuse(vec![]).await;
+    let said = bench.replay("--all").expect(0);
+    assert!(said.contains("left out: 1 message without a sealed body"), "{said}");
+    let said = bench.quarantine("discard --all --dry-run").expect(0);
+    assert!(said.contains("1 of them without a sealed body"), "{said}");
+    bench.work(vec![login("DE", None)], false).await;
+    assert_eq!(bench.rows().await, 1);
+}
+
+#[test]
+fn only_postgres_has_a_quarantine_to_work_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", directory.path().join("logins.sqlite").display());
+    finish(admin(&["quarantine", "list"]).env("ETL_SINK__DATABASE_URL", url))
+        .expect_error(2, "works on Postgres only");
+    finish(&mut admin(&["quarantine", "list"])).expect_error(2, "sink.database_url: missing");
+}

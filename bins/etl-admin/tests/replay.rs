@@ -1,0 +1,166 @@
+//! A replay: every message once, whatever happens.
+
+use std::time::{Duration, Instant};
+
+use fetch_etl_seal::KeyPair;
+
+use crate::support::{Bench, PATIENCE, VALUES, admin, broken, finish, login, refused, sent_days_ago, wait};
+
+/// From the queue to the quarantine and back into the table.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_message_becomes_the_row_that_it_would_have_been() {
+    let mut bench = Bench::open().await;
+    bench.work(vec![login("DE", None)], true).await;
+    bench.refuse(vec![sent_days_ago(3, refused(None))]).await;
+    let listed = bench.quarantine("list").expect(0);
+    assert!(listed.contains("refused_by_sink") && listed.ends_with("1 message\n"), "{listed}");
+
+    bench.write_key("other.key", &KeyPair::generate().unwrap(), 0o600);
+    let wrong = bench.quarantine("replay --private-key other.key --all");
+    wrong.expect_error(
+        1,
+        &format!("none of the 1 message is sealed to it, but to {}", bench.pair.recipient().id()),
+    );
+    let tried = bench.replay("--all --dry-run").expect(0);
+    assert_eq!(tried, "would replay 1 message, unless the database refuses some\n");
+    assert_eq!((bench.rows().await, bench.states().await.as_str()), (1, "open:1"));
+
+    let said = bench.replay("--reason refused_by_sink").expect(0);
+    assert_eq!(said, "replayed 1 message: 1 stored now, 0 stored before\n");
+    assert_eq!((bench.rows().await, bench.states().await.as_str()), (2, "replayed:1"));
+    let equal: bool = bench
+        .one(
+            "SELECT count(DISTINCT (masked_ip, masked_device_id, mask_key_id, user_id, app_version)) = 1
+                AND max(length(masked_ip)) = 128
+                AND array_agg(create_date ORDER BY create_date) = ARRAY[etl.utc_today() - 3, etl.utc_today()]
+            FROM user_logins",
+        )
+        .await;
+    assert!(equal, "masked otherwise than by the worker, or of another day");
+    let in_its_day: bool =
+        bench.one("SELECT bool_or(day = etl.utc_today() - 3) AND count(*) = 2 FROM etl.ledger").await;
+    assert!(in_its_day, "a later delivery of the message must find its key");
+    let body_is_gone: bool = bench.one("SELECT bool_and(sealed_body IS NULL) FROM etl.quarantine").await;
+    assert!(body_is_gone);
+
+    let again = bench.replay("--all").expect(0);
+    assert_eq!(again, "replayed 0 messages: 0 stored now, 0 stored before\n");
+    assert_eq!(bench.rows().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producers_key_stays_a_producers_key() {
+    let mut bench = Bench::open().await;
+    bench.refuse(vec![sent_days_ago(3, refused(Some("order-17")))]).await;
+    bench.replay("--key order-17").expect(0);
+    let undated: bool =
+        bench.one("SELECT bool_and(day = '-infinity') FROM etl.ledger WHERE key = 'order-17'").await;
+    assert!(undated);
+    // Long after, when nobody remembers the quarantine.
+    bench.execute("DELETE FROM etl.quarantine").await;
+    let summary = bench.work(vec![refused(Some("order-17"))], true).await;
+    assert_eq!((summary.inserted, summary.duplicates), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_rejected_again_stays_with_its_new_reason() {
+    let mut bench = Bench::open().await;
+    bench.refuse(vec![refused(Some("a")), refused(Some("b")), broken()]).await;
+    bench.execute("ALTER TABLE user_logins ADD CONSTRAINT other CHECK (message_id <> 'b') NOT VALID").await;
+    let said = bench.replay("--all").expect(1);
+    assert_eq!(
+        said,
+        "replayed 1 message: 1 stored now, 0 stored before\n\
+         rejected again, and still open: missing_field 1, refused_by_sink 1\n"
+    );
+    assert_eq!(bench.states().await, "open:2 replayed:1");
+    let bodies: i64 = bench.one("SELECT count(sealed_body) FROM etl.quarantine WHERE state = 'open'").await;
+    assert_eq!(bodies, 2, "their bodies are all that is left of them");
+    bench.execute("ALTER TABLE user_logins DROP CONSTRAINT other").await;
+    assert!(
+        bench.replay("--reason refused_by_sink").expect(0).starts_with("replayed 1 message: 1 stored now")
+    );
+    assert_eq!(bench.rows().await, 2);
+    assert_eq!(
+        bench.replay("--all --dry-run").expect(1).lines().nth(1),
+        Some("would be rejected again: missing_field 1")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_came_again_meanwhile_is_not_stored_twice() {
+    let mut bench = Bench::open().await;
+    bench.refuse(vec![refused(Some("a"))]).await;
+    assert_eq!(bench.work(vec![sent_days_ago(1, refused(Some("a")))], true).await.inserted, 1);
+    assert_eq!(bench.replay("--all").expect(0), "replayed 1 message: 0 stored now, 1 stored before\n");
+    assert_eq!((bench.rows().await, bench.states().await.as_str()), (1, "replayed:1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_under_another_messages_key_does_not_open() {
+    let mut bench = Bench::open().await;
+    bench.refuse(vec![refused(Some("a")), refused(Some("b")), refused(Some("c"))]).await;
+    bench
+        .execute(
+            "UPDATE etl.quarantine AS q SET sealed_body = o.sealed_body FROM etl.quarantine AS o
+            WHERE (q.key, o.key) IN (('a', 'b'), ('b', 'a'))",
+        )
+        .await;
+    let said = bench.replay("--all").expect(1);
+    assert!(
+        said.starts_with("replayed 1 message: 1 stored now") && said.ends_with(":\n  a\n  b\n"),
+        "{said}"
+    );
+    assert_eq!((bench.rows().await, bench.states().await.as_str()), (1, "open:2 replayed:1"));
+    let reveal = "show a --private-key recipient.key --reveal-personal-data";
+    bench.quarantine(reveal).expect_error(1, "it belongs to another message, or was changed after sealing");
+}
+
+/// Killed when the rows are stored and nothing of that is noted yet: the worst moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_replay_goes_on_and_stores_nothing_twice() {
+    const MESSAGES: usize = 300;
+    let mut bench = Bench::open().await;
+    bench.refuse((0..MESSAGES).map(|_| refused(None)).collect()).await;
+    let mut holder = bench.database.connect().await;
+    sqlx::raw_sql("BEGIN; SELECT FROM etl.quarantine FOR UPDATE").execute(&mut holder).await.unwrap();
+    let mut running = bench.command("replay --private-key recipient.key --all").spawn().unwrap();
+    let waits = "SELECT count(*) FROM pg_stat_activity
+        WHERE application_name = 'etl-admin' AND wait_event_type = 'Lock' AND datname = current_database()";
+    let deadline = Instant::now() + PATIENCE;
+    while bench.one::<i64>(waits).await == 0 || bench.rows().await == 0 {
+        assert!(Instant::now() < deadline, "it never came to marking: {:?}", wait(running));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    // What it had asked the server for must not be done after its death.
+    bench
+        .execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'etl-admin' AND datname = current_database()")
+        .await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    let stored = bench.rows().await;
+    assert_eq!(bench.states().await, format!("open:{MESSAGES}"));
+    let said = bench.replay("--all").expect(0);
+    let expected = format!(
+        "replayed {MESSAGES} messages: {} stored now, {stored} stored before\n",
+        MESSAGES as i64 - stored
+    );
+    assert_eq!(said, expected);
+    assert_eq!((bench.rows().await, bench.states().await), (MESSAGES as i64, format!("replayed:{MESSAGES}")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_is_wrong_is_said_before_anything_is_opened() {
+    let bench = Bench::open().await;
+    let masking = bench.quarantine("replay --private-key recipient.key --all --set masking.method=sha512");
+    masking.expect_error(2, "masking.method: sha512 uses no key");
+    let key = bench.quarantine("replay --private-key recipient.key --all --set masking.domain=a/b");
+    key.expect_error(2, "masking.domain: ");
+    let ended = finish(
+        admin(&["quarantine", "replay", "--all", "--private-key", "recipient.key"])
+            .current_dir(bench.directory.path()),
+    );
+    ended.expect_error(2, "sink.database_url: missing");
+    assert!(VALUES.iter().all(|value| !bench.replay("--all").stdout.contains(value)));
+}
