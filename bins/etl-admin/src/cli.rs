@@ -9,7 +9,7 @@ use fetch_etl_postgres::QuarantineState;
 
 use crate::moment;
 
-/// Keys, and the quarantine: what an operator of etl-worker does by hand.
+/// Keys, the quarantine, and dead letters: what an operator of etl-worker does by hand.
 #[derive(Debug, Parser)]
 #[command(
     name = "etl-admin",
@@ -22,8 +22,10 @@ Examples:
   etl-admin keygen master                                    a masking key
   etl-admin quarantine list --config etl.toml                what was rejected, and why
   etl-admin quarantine replay --config etl.toml --private-key recipient.key --reason wrong_type
+  etl-admin redrive --config etl.toml --from login-queue-dead
 
-Exit codes: 0 everything is done, 1 failed, or something is left to do, 2 bad command line or configuration."
+Exit codes: 0 everything is done, 1 failed, or something is left to do, 2 bad command line or
+configuration."
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -46,6 +48,25 @@ Nothing is ever overwritten. Private and masking keys are readable by their owne
     /// Look at rejected messages, give them another try, or give them up
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// Send the messages of a dead-letter queue to their queue again, under the ids that they had
+    #[command(after_help = "\
+Examples:
+  etl-admin redrive --config etl.toml --from login-queue-dead --dry-run
+  etl-admin redrive --config etl.toml --from login-queue-dead
+  etl-admin redrive --config etl.toml --limit 1000 \\
+      --from https://sqs.eu-central-1.amazonaws.com/123456789012/login-queue-dead
+
+Why not the redrive of SQS itself (the console's, or StartMessageMoveTask): it gives every message
+a new id. A message that was stored and then could not be deleted would become a second row. This
+command adds two message attributes, origin-message-id and origin-sent-timestamp, by which
+etl-worker knows the message as what it is. It may be stopped at any time and run again: a message
+that was sent and not yet deleted is sent twice, and stored once.
+
+What is rejected again comes back to the dead-letter queue: fix the cause first. No more messages
+are sent than there were at the start.
+
+Exit codes: 0 everything was sent, 1 something was not, 2 bad command line or configuration.")]
+    Redrive(RedriveArgs),
 }
 
 /// What `keygen` takes.
@@ -86,7 +107,7 @@ pub(crate) enum QuarantineCommand {
 Examples:
   etl-admin quarantine list --config etl.toml
   etl-admin quarantine list --config etl.toml --reason wrong_type --since 2h
-  etl-admin quarantine list --config etl.toml --state all --since 2026-11-01 --until 2026-11-02T12:00Z")]
+  etl-admin quarantine list --config etl.toml --state all --since 2026-11-01")]
     List(ListArgs),
     /// Show what is known of one message; with the private key, the message itself
     #[command(after_help = "\
@@ -99,13 +120,16 @@ Examples:
     #[command(after_help = "\
 Examples:
   etl-admin quarantine replay --config etl.toml --private-key recipient.key --all --dry-run
-  etl-admin quarantine replay --config etl.toml --private-key recipient.key --reason refused_by_sink --since 1d
+  etl-admin quarantine replay --config etl.toml --private-key recipient.key \\
+      --reason refused_by_sink --since 1d
 
-Use the configuration file of the workers: the masks must be the same. A message that becomes a row, or was one already, is
-marked as replayed, and its sealed body is deleted. What is rejected again stays open, with its new reason. It may be
-stopped at any time, also by kill -9, and run again: nothing is lost, and nothing is stored twice.
+Use the configuration file of the workers: the masks must be the same. A message that becomes a
+row, or was one already, is marked as replayed, and its sealed body is deleted. What is rejected
+again stays open, with its new reason. It may be stopped at any time, also by kill -9, and run
+again: nothing is lost, and nothing is stored twice.
 
-Exit codes: 0 all that could be opened is replayed, 1 failed, or something stays open, 2 bad command line or configuration.")]
+Exit codes: 0 all that could be opened is replayed, 1 failed, or something stays open, 2 bad command
+line or configuration.")]
     Replay(ReplayArgs),
     /// Give rejected messages up: they are marked as discarded, and their sealed bodies are deleted for good
     #[command(after_help = "\
@@ -234,6 +258,25 @@ pub(crate) struct DiscardArgs {
     pub(crate) yes: bool,
 }
 
+/// What `redrive` takes.
+#[derive(Debug, Args)]
+pub(crate) struct RedriveArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The dead-letter queue: its name, or its URL
+    #[arg(long, value_name = "QUEUE")]
+    pub(crate) from: String,
+    /// The queue to send to: its name, or its URL; the one of the configuration if not set
+    #[arg(long, value_name = "QUEUE")]
+    pub(crate) to: Option<String>,
+    /// Most messages to send
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+    /// Say how many messages there are, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
 fn reason(text: &str) -> Result<RejectReason, String> {
     let found = RejectReason::ALL.into_iter().find(|reason| reason.as_str() == text);
     found.ok_or_else(|| {
@@ -254,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_has_an_example() {
+    fn every_command_has_an_example_and_its_help_fits_a_terminal() {
         fn check(command: &clap::Command) {
             if command.has_subcommands() {
                 command.get_subcommands().for_each(check);
@@ -262,6 +305,7 @@ mod tests {
             let is_group = command.get_name() == "quarantine";
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(is_group || help.starts_with("Examples:\n  etl-admin "), "{}", command.get_name());
+            assert!(help.lines().all(|line| line.chars().count() <= 100), "{}", command.get_name());
         }
         check(&Cli::command());
     }

@@ -1,10 +1,11 @@
-//! `etl-admin`: keys and the quarantine, for the operator of an `etl-worker`.
+//! `etl-admin`: keys, the quarantine and dead letters, for the operator of an `etl-worker`.
 
 mod cli;
 mod key_file;
 mod keygen;
 mod moment;
 mod quarantine;
+mod redrive;
 mod words;
 
 use std::io::Write as _;
@@ -78,6 +79,7 @@ fn in_runtime(command: Command) -> Result<Outcome, Failure> {
         match command {
             Command::Keygen(args) => keygen::run(&args),
             Command::Quarantine(command) => Box::pin(quarantine::run(command)).await,
+            Command::Redrive(args) => Box::pin(redrive::run(args)).await,
         }
     });
     let outcome = runtime.block_on(task);

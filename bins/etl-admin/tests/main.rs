@@ -6,6 +6,8 @@ mod keygen;
 #[cfg(test)]
 mod quarantine;
 #[cfg(test)]
+mod redrive;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod support;

@@ -58,7 +58,7 @@ impl ConnectError {
         self.class
     }
 
-    fn config(text: String) -> Self {
+    pub(crate) fn config(text: String) -> Self {
         Self { kind: ConnectErrorKind::Config, class: ErrorClass::Fatal, text }
     }
 

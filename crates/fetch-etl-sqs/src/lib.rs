@@ -28,8 +28,10 @@
 //!
 //! # The message's key
 //! The ledger writes a row once for each key. It is, the first that is there: the message attribute named by
-//! [`key_attribute`](SqsConfig::key_attribute), the attribute [`ORIGIN_ATTRIBUTE`] that our own replays set, the message's
-//! id. A message whose key attribute is there but has no text (a binary one) is rejected rather than known by another key.
+//! [`key_attribute`](SqsConfig::key_attribute), the attribute [`ORIGIN_ATTRIBUTE`], the message's id. A message whose key attribute is there but has no text (a binary one) is rejected rather than known by another key.
+//!
+//! A message that our own [`Redrive`] sent again has [`ORIGIN_ATTRIBUTE`] and [`ORIGIN_SENT_ATTRIBUTE`]: its id and its time
+//! of sending are those that it had at first, so that the ledger knows it however often it is sent.
 //!
 //! # Leases
 //! Every receive asks for the same visibility timeout, the configured one or what the queue had when the source
@@ -72,11 +74,13 @@ mod endpoint;
 mod failure;
 mod message;
 mod policy;
+mod redrive;
 mod source;
 
 pub use config::{ConfigError, Credentials, Queue, SqsConfig};
 pub use connect::{ConnectError, ConnectErrorKind};
 pub use endpoint::InvalidUrl;
-pub use message::ORIGIN_ATTRIBUTE;
+pub use message::{ORIGIN_ATTRIBUTE, ORIGIN_SENT_ATTRIBUTE};
 pub use policy::QueuePolicy;
+pub use redrive::{Redrive, Step};
 pub use source::SqsSource;

@@ -1,46 +1,90 @@
 //! A message of the SDK becomes a delivery.
 
-use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
-use fetch_etl_core::{Delivery, Pii, Receipt, UnixMillis};
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName};
+use fetch_etl_core::{Delivery, MessageKey, Pii, Receipt, UnixMillis};
 
-/// The message attribute in which our own replays and redrives state the id that a message had at first.
+/// The message attribute in which our own redrive states the id that a message had at first.
 pub const ORIGIN_ATTRIBUTE: &str = "origin-message-id";
 
-/// The attributes that may hold a message's key, the first that is there wins.
+/// The message attribute in which our own redrive states when a message was sent at first, in milliseconds since 1970.
+/// Together with [`ORIGIN_ATTRIBUTE`] it makes the message the very one that it was.
+pub const ORIGIN_SENT_ATTRIBUTE: &str = "origin-sent-timestamp";
+
+/// The attributes that say which message it is: the producer's, then ours.
 #[derive(Debug)]
-pub(crate) struct KeyAttributes(Vec<String>);
+pub(crate) struct KeyAttributes {
+    of_producer: Option<String>,
+}
 
 impl KeyAttributes {
     pub(crate) fn new(of_producer: Option<String>) -> Self {
-        let ours = Some(ORIGIN_ATTRIBUTE.to_owned()).filter(|name| of_producer.as_ref() != Some(name));
-        Self(of_producer.into_iter().chain(ours).collect())
+        Self { of_producer }
     }
 
     /// What a receive must ask for.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.0.clone()
+        let ours = [ORIGIN_ATTRIBUTE, ORIGIN_SENT_ATTRIBUTE].map(str::to_owned);
+        let ours = ours.into_iter().filter(|name| self.of_producer.as_ref() != Some(name));
+        self.of_producer.iter().cloned().chain(ours).collect()
     }
 
-    fn key_of(&self, message: &mut Message) -> Option<Box<str>> {
-        let attributes = message.message_attributes.as_mut()?;
-        let attribute = self.0.iter().find_map(|name| attributes.remove(name))?;
-        // An attribute without a text (a binary one) makes an empty key, which staging rejects by name. Falling back to
-        // another key would quietly give up what the attribute is for.
-        Some(attribute.string_value.unwrap_or_default().into())
+    fn key_of_producer(&self, message: &mut Message) -> Option<Box<str>> {
+        let name = self.of_producer.as_ref()?;
+        message.message_attributes.as_mut()?.remove(name).map(text_of)
     }
+}
+
+/// The key that a redrive states, of somebody else's making where it says no more than that.
+fn key_of_origin(message: &mut Message) -> Option<Box<str>> {
+    message.message_attributes.as_mut()?.remove(ORIGIN_ATTRIBUTE).map(text_of)
+}
+
+/// An attribute without a text (a binary one) makes an empty key, which staging rejects by name. Falling back to another key
+/// would quietly give up what the attribute is for.
+fn text_of(attribute: MessageAttributeValue) -> Box<str> {
+    attribute.string_value.unwrap_or_default().into()
+}
+
+/// The message that this one was before a redrive.
+struct Origin {
+    id: Box<str>,
+    sent_at: UnixMillis,
+}
+
+impl Origin {
+    /// Takes the attributes of a redrive off a message that has both. What is no id of a message is left, to be judged as a key.
+    fn take(message: &mut Message) -> Option<Self> {
+        let attributes = message.message_attributes.as_mut()?;
+        let text = |name| attributes.get(name)?.string_value.as_deref();
+        let sent_at = UnixMillis::new(text(ORIGIN_SENT_ATTRIBUTE)?.parse().ok()?);
+        let id = text(ORIGIN_ATTRIBUTE).filter(|id| is_id(id))?.into();
+        attributes.remove(ORIGIN_ATTRIBUTE);
+        Some(Self { id, sent_at })
+    }
+}
+
+/// Ids of SQS are UUIDs. Others are not, but what no ledger could hold is no id.
+fn is_id(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= MessageKey::MAX_CHARS
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Takes a message apart; the body is moved, not copied. `None` where its id or receipt is missing: nobody could settle it,
 /// so it is left to come back.
 pub(crate) fn delivery(mut message: Message, keys: &KeyAttributes) -> Option<Delivery> {
-    let key = keys.key_of(&mut message);
+    let key = keys.key_of_producer(&mut message);
+    let origin = Origin::take(&mut message);
+    let key = key.or_else(|| key_of_origin(&mut message));
     let sent_at = system_attribute(&message, &MessageSystemAttributeName::SentTimestamp).map(UnixMillis::new);
     let attempt = system_attribute(&message, &MessageSystemAttributeName::ApproximateReceiveCount);
     // First of all, so that it is zeroized whatever becomes of the message. SQS has no empty bodies; should one be missing,
     // staging rejects the empty text.
     let body = Pii::new(message.body.unwrap_or_default().into_bytes());
+    let id = message.message_id?.into();
+    let (id, sent_at) = origin.map_or((id, sent_at), |origin| (origin.id, Some(origin.sent_at)));
     Some(Delivery {
-        id: message.message_id?.into(),
+        id,
         key,
         attempt: attempt.unwrap_or(1).max(1),
         sent_at,
@@ -57,7 +101,6 @@ fn system_attribute<N: std::str::FromStr>(message: &Message, name: &MessageSyste
 mod tests {
     use super::*;
     use aws_sdk_sqs::primitives::Blob;
-    use aws_sdk_sqs::types::MessageAttributeValue;
     use aws_sdk_sqs::types::builders::MessageBuilder;
 
     fn message() -> MessageBuilder {
@@ -123,10 +166,42 @@ mod tests {
     }
 
     #[test]
+    fn a_redriven_message_is_the_one_that_it_was() {
+        use MessageSystemAttributeName::SentTimestamp;
+        let redriven = |id: &str, sent: &str| {
+            message()
+                .attributes(SentTimestamp, "9000")
+                .message_attributes(ORIGIN_ATTRIBUTE, text(id))
+                .message_attributes(ORIGIN_SENT_ATTRIBUTE, text(sent))
+        };
+        let seen = |builder: MessageBuilder, key_attribute| {
+            let delivery = received(builder, key_attribute).unwrap();
+            (delivery.id.to_string(), delivery.key.map(String::from), delivery.sent_at.map(UnixMillis::get))
+        };
+        assert_eq!(seen(redriven("o-1", "5000"), None), ("o-1".into(), None, Some(5000)));
+        let with_event = redriven("o-1", "5000").message_attributes("event-id", text("e-1"));
+        assert_eq!(seen(with_event, Some("event-id")), ("o-1".into(), Some("e-1".into()), Some(5000)));
+        // What no redrive of ours writes is somebody's key, and judged as such.
+        let long = "x".repeat(MessageKey::MAX_CHARS + 1);
+        for (id, sent) in
+            [("o-1", "yesterday"), ("", "5000"), ("o 1", "5000"), ("o\0", "5000"), (&long, "5000")]
+        {
+            assert_eq!(
+                seen(redriven(id, sent), None),
+                ("id-1".into(), Some(id.into()), Some(9000)),
+                "{id} {sent}"
+            );
+        }
+        let without_id = message().message_attributes(ORIGIN_SENT_ATTRIBUTE, text("5000"));
+        assert_eq!(seen(without_id, None), ("id-1".into(), None, None));
+    }
+
+    #[test]
     fn each_attribute_is_asked_for_once() {
-        assert_eq!(KeyAttributes::new(None).names(), [ORIGIN_ATTRIBUTE]);
-        assert_eq!(KeyAttributes::new(Some("event-id".into())).names(), ["event-id", ORIGIN_ATTRIBUTE]);
-        assert_eq!(KeyAttributes::new(Some(ORIGIN_ATTRIBUTE.into())).names(), [ORIGIN_ATTRIBUTE]);
+        let ours = [ORIGIN_ATTRIBUTE, ORIGIN_SENT_ATTRIBUTE];
+        assert_eq!(KeyAttributes::new(None).names(), ours);
+        assert_eq!(KeyAttributes::new(Some("event-id".into())).names(), ["event-id", ours[0], ours[1]]);
+        assert_eq!(KeyAttributes::new(Some(ORIGIN_ATTRIBUTE.into())).names(), ours);
     }
 
     #[test]

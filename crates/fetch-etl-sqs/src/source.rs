@@ -23,7 +23,7 @@ use crate::failure::{Failure, Reason};
 use crate::message::{self, KeyAttributes};
 
 /// Most messages of one receive, and most entries of one batch.
-const MAX_BATCH: usize = 10;
+pub(crate) const MAX_BATCH: usize = 10;
 
 /// How long a message can be held in all. SQS counts its 12 hours from when it sent the message, we from when it was here:
 /// the minute between makes sure that the last extension is not refused.
@@ -36,8 +36,8 @@ const CHANGE_VISIBILITY: &str = "ChangeMessageVisibilityBatch";
 pub struct SqsSource {
     pub(crate) clients: Clients,
     pub(crate) queue_url: String,
-    wait_s: i32,
-    lease: Duration,
+    pub(crate) wait_s: i32,
+    pub(crate) lease: Duration,
     keys: KeyAttributes,
 }
 
@@ -74,24 +74,24 @@ impl SqsSource {
         })
     }
 
-    async fn delete(&self, committed: &[Committed]) -> Result<Outcomes, Failure> {
-        let entry = |(index, token): (usize, &Committed)| {
+    pub(crate) async fn delete<'a>(
+        &self,
+        client: &aws_sdk_sqs::Client,
+        handles: impl Iterator<Item = &'a str>,
+    ) -> Result<Outcomes, Failure> {
+        let entry = |(index, handle)| {
             DeleteMessageBatchRequestEntry::builder()
                 .id(batch::id(index))
-                .receipt_handle(token.receipt().handle())
+                .receipt_handle(handle)
                 .build()
                 .map_err(|_| Failure::of_entry(DELETE, Reason::NotBuilt, None))
         };
-        let entries = committed.iter().enumerate().map(entry).collect::<Result<_, _>>()?;
-        let request = self
-            .clients
-            .settling
-            .delete_message_batch()
-            .queue_url(&self.queue_url)
-            .set_entries(Some(entries));
+        let entries = handles.enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;
+        let count = entries.len();
+        let request = client.delete_message_batch().queue_url(&self.queue_url).set_entries(Some(entries));
         let answer = request.send().await.map_err(|error| Failure::of(DELETE, &error))?;
         let successful = answer.successful().iter().map(|entry| entry.id());
-        Ok(Outcomes::new(DELETE, committed.len(), successful, answer.failed()))
+        Ok(Outcomes::new(DELETE, count, successful, answer.failed()))
     }
 
     async fn change_visibility<'a>(
@@ -190,7 +190,8 @@ impl MessageSource for SqsSource {
         if committed.is_empty() {
             return Ok(());
         }
-        let outcomes = match self.delete(&committed).await {
+        let handles = committed.iter().map(|token| token.receipt().handle());
+        let outcomes = match self.delete(&self.clients.settling, handles).await {
             Ok(outcomes) => outcomes,
             Err(failure) => return Err(AckFailure { error: failure.into(), unacked: committed }),
         };
@@ -237,7 +238,7 @@ impl MessageSource for SqsSource {
 }
 
 /// Whole seconds as SQS takes them: rounded up, so that nothing is held shorter than we think, and at most 12 hours.
-fn seconds(time: Duration) -> i32 {
+pub(crate) fn seconds(time: Duration) -> i32 {
     let whole = time.min(MAX_VISIBILITY);
     let up = whole.as_secs() + u64::from(whole.subsec_nanos() > 0);
     i32::try_from(up).unwrap_or(i32::MAX)

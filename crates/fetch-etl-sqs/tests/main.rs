@@ -16,6 +16,8 @@ mod policy;
 #[cfg(test)]
 mod receiving;
 #[cfg(test)]
+mod redrive;
+#[cfg(test)]
 mod scripted;
 #[cfg(test)]
 mod settling;

@@ -116,7 +116,7 @@ async fn only_what_is_needed_is_asked_for() {
         r#""WaitTimeSeconds":20"#,
         r#""VisibilityTimeout":40"#,
         r#""MessageSystemAttributeNames":["SentTimestamp","ApproximateReceiveCount"]"#,
-        r#""MessageAttributeNames":["event-id","origin-message-id"]"#,
+        r#""MessageAttributeNames":["event-id","origin-message-id","origin-sent-timestamp"]"#,
     ] {
         assert!(body.contains(part), "{part} in {body}");
     }

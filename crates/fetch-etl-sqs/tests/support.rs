@@ -46,19 +46,24 @@ impl Local {
 
     /// The SDK as a producer uses it.
     pub(crate) fn client(&self) -> Client {
-        let config = aws_sdk_sqs::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::from_static("us-east-1"))
-            .credentials_provider(aws_sdk_sqs::config::Credentials::new("x", "x", None, None, "test"))
-            // Not through the proxy that the machine's environment may name.
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .endpoint_url(self.server.url());
-        Client::from_conf(config.build())
+        client(&self.server.url())
     }
 
     pub(crate) fn queue_url(&self) -> String {
         self.server.queue_url(QUEUE)
     }
+}
+
+/// The SDK as a producer uses it.
+pub(crate) fn client(endpoint: &str) -> Client {
+    let config = aws_sdk_sqs::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(aws_sdk_sqs::config::Credentials::new("x", "x", None, None, "test"))
+        // Not through the proxy that the machine's environment may name.
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .endpoint_url(endpoint);
+    Client::from_conf(config.build())
 }
 
 /// The queue of a server, with credentials that nobody checks, and without waiting long for anything that fails.

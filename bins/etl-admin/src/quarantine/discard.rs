@@ -10,7 +10,7 @@ use crate::cli::DiscardArgs;
 use crate::words::messages;
 
 /// Messages of one statement: it stays short, and an interruption costs only what it was doing.
-const CHUNK: u32 = 1_000;
+const CHUNK: u32 = 10_000;
 
 pub(super) async fn run(args: DiscardArgs) -> Result<Outcome, Failure> {
     let store = Store::open(Loaded::read(&args.config.inputs())?.sink()?).await?;

@@ -70,7 +70,7 @@ fn others(counted: &QuarantineCount, recipient_id: &str) -> String {
     if counted.without_body > 0 {
         let _ = writeln!(
             text,
-            "left out: {} without a sealed body (they are in the queue or its dead-letter queue)",
+            "left out: {} without a sealed body (in the queue or its dead-letter queue; etl-admin redrive sends them again)",
             messages(counted.without_body)
         );
     }
