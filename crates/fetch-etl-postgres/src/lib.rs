@@ -32,6 +32,11 @@
 //!
 //! All of it is enforced by unique indexes, or under a lock: writers in any number of processes may race.
 //!
+//! # The quarantine
+//! A reject is known by its message's key, with whose key that is, why, and the body if it was sealed. Operators work on it
+//! with [`PostgresSink::quarantined`] and its neighbours; `etl-admin` is made of them. What is replayed or discarded stays as
+//! a record, without its body.
+//!
 //! # Compile time
 //! All statements but those of the migrator are checked against the migrations when this crate is compiled. What the check needs
 //! to know lies in `.sqlx`; no database is needed, and `DATABASE_URL` is not looked at. `cargo xtask prepare` refreshes it.

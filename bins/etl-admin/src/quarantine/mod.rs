@@ -38,7 +38,7 @@ impl Store {
         if settings.database.kind() == DatabaseKind::Sqlite {
             let text = format!("{}: etl-admin quarantine works on Postgres only", settings.database);
             return Err(Failure::usage(text).hint(
-                "in an SQLite database, the table etl_quarantine says what was rejected; no bodies are kept there to be replayed",
+                "an SQLite database says what was rejected in its table etl_quarantine, and keeps the sealed bodies there",
             ));
         }
         let config = PostgresSinkConfig {
