@@ -1,6 +1,6 @@
 //! What can be wrong with a configuration, in lines that say where and what was expected.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// Where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +46,16 @@ impl Problem {
 }
 
 impl fmt::Display for Problem {
+    /// One line, and nothing that a terminal would obey: names and paths come from outside.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.subject, self.text)?;
-        match &self.origin {
-            Some(origin) => write!(f, " [{origin}]"),
-            None => Ok(()),
+        let mut line = format!("{}: {}", self.subject, self.text);
+        if let Some(origin) = &self.origin {
+            line.push_str(&format!(" [{origin}]"));
         }
+        line.chars().try_for_each(|char| match char.is_control() {
+            true => write!(f, "{}", char.escape_debug()),
+            false => f.write_char(char),
+        })
     }
 }
 
@@ -73,3 +77,16 @@ impl fmt::Display for SettingsError {
 }
 
 impl std::error::Error for SettingsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_one_plain_line_whatever_it_names() {
+        let origin = Some(Origin::Env("ETL_A\nB".to_owned()));
+        let problem = Problem::new("a\nb\u{1b}[2J", "unknown \u{85}\"é\"", origin);
+        let line = r#"a\nb\u{1b}[2J: unknown \u{85}"é" [environment variable ETL_A\nB]"#;
+        assert_eq!(problem.to_string(), line);
+    }
+}

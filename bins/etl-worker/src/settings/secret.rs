@@ -39,6 +39,10 @@ pub fn hide_password(url: &str) -> String {
         return if url.contains('@') { HIDDEN.to_owned() } else { hide_parameters(url) };
     };
     let (user, host) = rest.rsplit_once('@').unwrap_or(("", rest));
+    if user.split(['?', '&']).skip(1).any(is_secret_parameter) {
+        // The `@` is part of a parameter's value, and so may be what comes after it.
+        return format!("{scheme}://{HIDDEN}");
+    }
     let user = match user.split_once(':') {
         Some((name, _)) => format!("{name}:{HIDDEN}@"),
         None if user.is_empty() => String::new(),
@@ -52,14 +56,15 @@ fn hide_parameters(text: &str) -> String {
         return text.to_owned();
     };
     let hide = |parameter: &str| match parameter.split_once('=') {
-        Some((name, _)) if sounds_secret(name) => format!("{name}={HIDDEN}"),
+        Some((name, _)) if is_secret_parameter(parameter) => format!("{name}={HIDDEN}"),
         _ => parameter.to_owned(),
     };
     let parameters: Vec<_> = query.split('&').map(hide).collect();
     format!("{path}?{}", parameters.join("&"))
 }
 
-fn sounds_secret(name: &str) -> bool {
+fn is_secret_parameter(parameter: &str) -> bool {
+    let Some((name, _)) = parameter.split_once('=') else { return false };
     let name = name.to_ascii_lowercase();
     ["pass", "secret", "token", "key", "pwd"].iter().any(|word| name.contains(word))
 }
@@ -80,6 +85,8 @@ mod tests {
             ("postgres://etl:hun/ter@2?@db/logins", "postgres://etl:[hidden]@db/logins"),
             ("postgres://etl@db/logins", "postgres://etl@db/logins"),
             ("postgres://db/logins?user=a&password=hunter2", "postgres://db/logins?user=a&password=[hidden]"),
+            ("postgres://db/logins?password=hun@ter2", "postgres://[hidden]"),
+            ("postgres://etl@db:5432/logins?a=b&password=hun@ter2&c=d", "postgres://[hidden]"),
             ("postgres:etl:hunter2@db/logins", "[hidden]"),
             ("sqlite://logins.sqlite?mode=rwc", "sqlite://logins.sqlite?mode=rwc"),
             ("https://sqs.eu-west-1.amazonaws.com/1/logins", "https://sqs.eu-west-1.amazonaws.com/1/logins"),
