@@ -196,7 +196,9 @@ impl World {
         let stop = CancellationToken::new();
         let running = pipeline.run(stop.clone());
         match end {
-            End::UntilEmpty => Some(running.await),
+            End::UntilEmpty => {
+                Some(timeout(Duration::from_secs(3_600), running).await.expect("a run that ends by itself"))
+            }
             End::StopAfter(time) => {
                 let stopping = async {
                     sleep(time).await;
