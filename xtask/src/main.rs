@@ -1,4 +1,4 @@
-//! Tasks of the people who work on fetch-etl: `cargo xtask test`, `cargo xtask prepare`, `cargo xtask ci`.
+//! Tasks of the people who work on fetch-etl: `cargo xtask test`, `prepare`, `torture` and `ci`.
 //!
 //! A recipe lives here when it needs logic: a Postgres to be found, a process to be cleaned up after, an output to be
 //! checked. Everything else is a plain cargo command.
@@ -12,13 +12,13 @@ use clap::{Parser, Subcommand};
 
 mod cargo;
 mod ci;
-mod guardian;
 mod postgres;
 mod prepare;
 mod test;
+mod torture;
 
 /// An error is one message for a person: nothing here is handled by kind.
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Where the helper binary `schema` reads its database's URL.
 const SCHEMA_URL: &str = "SCHEMA_DATABASE_URL";
@@ -53,6 +53,13 @@ enum Task {
         #[arg(long, value_enum, default_value_t = postgres::Choice::Auto)]
         postgres: postgres::Choice,
     },
+    /// Try the reliability promises on the real programs, with kills, cuts and outages; see `cargo xtask torture --help`.
+    #[command(disable_help_flag = true)]
+    Torture {
+        /// Handed on to the program that does it.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Run every check that a change must pass; `.ci/run` is this.
     #[command(after_help = "Example:\n  cargo xtask ci")]
     Ci,
@@ -62,6 +69,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Test { postgres, cargo_args } => test::run(postgres, &cargo_args),
         Task::Prepare { check, postgres } => prepare::run(postgres, check),
+        Task::Torture { arguments } => torture::run(&arguments),
         Task::Ci => ci::run(),
     };
     match done {

@@ -7,7 +7,8 @@ use std::process;
 use std::time::SystemTime;
 use std::{env, io};
 
-use crate::guardian::Guardian;
+use fetch_etl_scratch_postgres::Guardian;
+
 use crate::postgres::{self, Choice, Postgres};
 use crate::{Result, SCHEMA_URL, cargo, say};
 

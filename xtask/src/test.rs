@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::process::{self, Command};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use fetch_etl_scratch_postgres::Guardian;
+
 use crate::cargo::{self, Executable};
-use crate::guardian::Guardian;
 use crate::postgres::{self, Choice, Postgres};
 use crate::{Result, SCHEMA_URL, say};
 

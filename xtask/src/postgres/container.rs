@@ -5,9 +5,10 @@ use std::process::{self, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fetch_etl_scratch_postgres::Guardian;
+
 use super::probe::{self, Answer};
 use super::{Postgres, Provider};
-use crate::guardian::Guardian;
 use crate::{Result, cargo};
 
 /// The version that docker-compose.yml has, too.
@@ -36,7 +37,8 @@ impl Provider for Container {
         let port = published_port(&mapping).ok_or("the engine did not say which port it published")?;
         wait_until_it_answers(port)?;
         let what = format!("started {IMAGE} by {engine} on port {port}");
-        Ok((Postgres::started(port, guardian), what))
+        let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+        Ok((Postgres::started(url, guardian), what))
     }
 }
 

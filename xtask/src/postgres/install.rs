@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::cluster::{self, Binaries};
-use super::{Postgres, Provider};
+use fetch_etl_scratch_postgres::is_root;
+
+use super::{Postgres, Provider, ThrowAway};
 use crate::{Result, cargo, say};
 
 /// `apt-get install postgresql`, then a throw-away cluster.
@@ -15,17 +16,22 @@ impl Provider for Install {
     }
 
     fn provide(&self) -> Result<(Postgres, String)> {
-        if !Path::new("/etc/debian_version").exists() || !cargo::on_path("apt-get") {
-            return Err("this is not Debian or Ubuntu".into());
-        }
-        if !cluster::is_root()? {
-            return Err("only root can install it".into());
-        }
-        say("postgres", "installing the package postgresql, which stays installed");
-        apt_get(&["update"])?;
-        apt_get(&["install", "--yes", "--no-install-recommends", "postgresql"])?;
-        Binaries.provide()
+        package()?;
+        ThrowAway.provide()
     }
+}
+
+/// Installs it.
+pub(super) fn package() -> Result<()> {
+    if !Path::new("/etc/debian_version").exists() || !cargo::on_path("apt-get") {
+        return Err("this is not Debian or Ubuntu".into());
+    }
+    if !is_root()? {
+        return Err("only root can install it".into());
+    }
+    say("postgres", "installing the package postgresql, which stays installed");
+    apt_get(&["update"])?;
+    apt_get(&["install", "--yes", "--no-install-recommends", "postgresql"])
 }
 
 fn apt_get(args: &[&str]) -> Result<()> {

@@ -1,11 +1,12 @@
 //! A Postgres for tests: found, or provided for as long as it is needed.
 
-use clap::ValueEnum;
+use std::any::Any;
 
-use crate::guardian::Guardian;
+use clap::ValueEnum;
+use fetch_etl_scratch_postgres::{Binaries, Cluster, Durability};
+
 use crate::{Result, say};
 
-mod cluster;
 mod container;
 mod find;
 mod install;
@@ -35,17 +36,17 @@ pub(crate) struct Postgres {
     pub(crate) url: String,
     /// It was there before and stays: what is left on it has to be removed one by one.
     pub(crate) outlives_us: bool,
-    _guardian: Option<Guardian>,
+    /// What removes it when this is dropped.
+    _remover: Option<Box<dyn Any>>,
 }
 
 impl Postgres {
     fn found(url: String) -> Self {
-        Self { url, outlives_us: true, _guardian: None }
+        Self { url, outlives_us: true, _remover: None }
     }
 
-    fn started(port: u16, guardian: Guardian) -> Self {
-        let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-        Self { url, outlives_us: false, _guardian: Some(guardian) }
+    fn started(url: String, remover: impl Any) -> Self {
+        Self { url, outlives_us: false, _remover: Some(Box::new(remover)) }
     }
 }
 
@@ -57,12 +58,51 @@ trait Provider {
     fn provide(&self) -> Result<(Postgres, String)>;
 }
 
+/// A throw-away cluster, run with the server binaries on this machine.
+struct ThrowAway;
+
+impl Provider for ThrowAway {
+    fn name(&self) -> &'static str {
+        "server binaries"
+    }
+
+    fn provide(&self) -> Result<(Postgres, String)> {
+        let binaries = server_binaries()?;
+        let cluster = Cluster::start(&binaries, Durability::Forgetful)?;
+        let as_whom = cluster.runs_as().map(|user| format!(", as user {user}")).unwrap_or_default();
+        let (port, place) = (cluster.port(), binaries.directory().display());
+        let what = format!("started a throw-away cluster on port {port} with {place}{as_whom}");
+        Ok((Postgres::started(cluster.url(), cluster), what))
+    }
+}
+
+fn server_binaries() -> Result<Binaries> {
+    Binaries::find().ok_or_else(|| "initdb, pg_ctl and postgres are not on this machine".into())
+}
+
+/// Makes sure that there are server binaries, from the distribution's package where that is possible: some tests stop and restart
+/// a server of their own.
+pub(crate) fn need_server_binaries() -> Result<()> {
+    let missing = match server_binaries() {
+        Ok(_) => return Ok(()),
+        Err(missing) => missing,
+    };
+    install::package().map_err(|reason| {
+        format!(
+            "{missing}, and {}: {reason}\ninstall a Postgres server (Debian: apt-get install postgresql, macOS: \
+             brew install postgresql)",
+            install::Install.name()
+        )
+    })?;
+    server_binaries().map(drop)
+}
+
 /// A Postgres by the way that was chosen; says in one line each what was tried, found or started.
 pub(crate) fn provide(choice: Choice) -> Result<Postgres> {
     let all: [(Choice, &dyn Provider); 5] = [
         (Choice::Url, &find::FromUrl),
         (Choice::Local, &find::Local),
-        (Choice::Binaries, &cluster::Binaries),
+        (Choice::Binaries, &ThrowAway),
         (Choice::Container, &container::Container),
         (Choice::Install, &install::Install),
     ];

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 /// A shell that waits until this process is gone or drops the guardian, and then runs its script.
@@ -10,14 +10,18 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 /// It notices the end by its standard input being closed, which the kernel does after Ctrl-C, a panic or `kill -9` just
 /// as after a normal end; no signal handler could promise that. It is in a process group of its own, so that Ctrl-C
 /// does not reach it.
-pub(crate) struct Guardian {
+#[derive(Debug)]
+pub struct Guardian {
     shell: Child,
     alive: Option<ChildStdin>,
 }
 
 impl Guardian {
     /// `script` sees `args` as `$1`, `$2`, …; `prepare` may set the shell's user or environment.
-    pub(crate) fn start<S: AsRef<OsStr>>(
+    ///
+    /// # Errors
+    /// There is no shell.
+    pub fn start<S: AsRef<OsStr>>(
         script: &str,
         args: impl IntoIterator<Item = S>,
         prepare: impl FnOnce(&mut Command),
