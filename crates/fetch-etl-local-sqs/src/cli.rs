@@ -22,6 +22,9 @@ Examples:
   A queue that delivers every fifth message again and loses the first three answers:
     fetch-etl-local-sqs --queue logins --fault logins:redeliver=0.2,cut-after=1x3 --fault-seed 7
 
+  A queue that does what a delete asks for, but answers only after ten minutes:
+    fetch-etl-local-sqs --queue logins --fault logins:slow=1,slow-ms=600000,calls=delete
+
   Then, with any credentials:
     AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_DEFAULT_REGION=us-east-1 \\
       aws --endpoint-url http://127.0.0.1:9324 sqs list-queues";
@@ -52,8 +55,9 @@ pub(crate) struct Cli {
 
     /// What is to go wrong in a queue, and with which probability: redeliver, redeliver-deleted, reorder, keep,
     /// stale-handle, entry-sender-fault, entry-service-fault, throttle, internal-error, drop, cut-before,
-    /// internal-error-after, cut-after, slow. `1x3` means the first three times and no more. Also slow-ms=N (1000), and
-    /// sends=true to let sends suffer too. Can be changed while the server runs, at /control/queues/QUEUE/faults
+    /// internal-error-after, cut-after, slow. `1x3` means the first three times and no more. Also slow-ms=N (1000),
+    /// sends=true to let sends suffer too, and calls=delete to keep the faults for whole calls (from throttle on) to some,
+    /// joined with +: receive, delete, change-visibility, send, get-url, get-attributes, set-attributes, purge. Can be changed while the server runs, at /control/queues/QUEUE/faults
     #[arg(long = "fault", value_name = "QUEUE:KIND=PROBABILITY[,…]")]
     faults: Vec<FaultArg>,
 
@@ -198,6 +202,7 @@ mod tests {
             (&["--fault=q"], "QUEUE:KIND=PROBABILITY"),
             (&["--fault=q:resend=1"], "unknown fault"),
             (&["--fault=q:keep=2"], "from 0 to 1"),
+            (&["--fault=q:drop=1,calls=deletes"], "change-visibility"),
         ] {
             let error = queues(arguments).unwrap_err();
             assert!(error.contains(named), "{arguments:?}: {error}");
@@ -209,14 +214,14 @@ mod tests {
         let parsed = Cli::try_parse_from([
             "fetch-etl-local-sqs",
             "--fault=logins:keep=0.5,slow=1x2",
-            "--fault=dead:drop=1",
+            "--fault=dead:drop=1,calls=delete+receive",
             "--fault-seed=7",
         ]);
         let cli = parsed.unwrap();
         let described: Vec<_> = cli.faults().collect();
         let expected = [
             ("logins", "keep=0.5,slow=1x2,seed=7".parse().unwrap()),
-            ("dead", "drop=1,seed=7".parse().unwrap()),
+            ("dead", "drop=1,seed=7,calls=receive,calls=delete".parse().unwrap()),
         ];
         assert_eq!(described, expected);
     }

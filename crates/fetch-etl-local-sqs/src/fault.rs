@@ -1,5 +1,6 @@
 //! Faults on demand: what a queue can be told to do wrong, how often, and how often it did.
 
+mod action;
 mod dice;
 mod plan;
 
@@ -9,6 +10,7 @@ use std::str::FromStr;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
+pub use action::CallAction;
 pub(crate) use dice::Dice;
 pub use plan::{FaultPlan, PlanError, Rule};
 
@@ -16,7 +18,10 @@ pub use plan::{FaultPlan, PlanError, Rule};
 ///
 /// The first five befall messages, the next two entries of batches, the others whole calls. Of the ones for whole calls
 /// at most one befalls a call, the first in this order; only [`Slow`](Self::Slow) comes on top of any other that lets
-/// the call have its effect.
+/// the call have its effect. [`FaultPlan::only_calls`] keeps them to some calls.
+///
+/// A fault is counted when it happens: one before the effect of a call when the call is refused, one after it as soon as
+/// the call has had its effect, before the answer is cut or withheld. So whoever sees the count finds the effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -41,13 +41,20 @@
 //! | `GET /control/queues/{name}/stats` | tells the queue's figures, as [`QueueStats`] |
 //!
 //! A plan is JSON; every member can be left out:
-//! `{"seed":7,"faults":{"redeliver":0.2,"cut-after":{"probability":1,"at-most":3}},"slow-ms":250,"sends":false}`.
+//! `{"seed":7,"faults":{"redeliver":0.2,"cut-after":{"probability":1,"at-most":3}},"slow-ms":250,"sends":false,
+//! "calls":["delete"]}`.
 //! The first three requests are answered with `{"plan":{…},"injected":{"redeliver":12,…}}`, mistakes with the status 400
 //! and `{"error":"…"}`, and whoever asks from another machine with the status 403.
 //!
-//! Faults befall receives, deletes and changes of visibility, and sends if the plan says so; nothing befalls the
-//! operations that make, look at or purge queues. What gets lost on the way stays in the books:
+//! Faults befall receives, deletes and changes of visibility, and sends if the plan says so. The ones for whole calls can be
+//! kept to some actions ([`FaultPlan::only_calls`]), which may also be those that look at or purge a queue; nothing
+//! befalls the operations that make, list or delete queues. What gets lost on the way stays in the books:
 //! [`QueueStats::is_conserved`] holds under faults too. While no queue has faults, a call costs one look at a flag more.
+//!
+//! To stop a consumer at an exact point, withhold answers: under `slow=1,slow-ms=600000,calls=delete` the count
+//! `injected.slow` says that so many deletes have had their effect and that nobody knows of it yet; under
+//! `calls=receive`, that messages were handed out which have not arrived. A withheld answer holds up no other call and no
+//! shutdown, and ends with its client.
 //!
 //! # Where it is not SQS
 //! - Signatures and credentials are accepted and not looked at; there are no policies. Whoever reaches the port may do
@@ -93,7 +100,7 @@ mod wire;
 
 pub use clock::{Clock, ManualClock};
 pub use config::QueueConfig;
-pub use fault::{FaultCounts, FaultKind, FaultPlan, PlanError, Rule};
+pub use fault::{CallAction, FaultCounts, FaultKind, FaultPlan, PlanError, Rule};
 pub use handle::{QueueHandle, SendError};
 pub use server::{Builder, LocalSqs, RunningServer, StartError};
 pub use state::QueueStats;

@@ -34,6 +34,10 @@ async fn a_plan_is_put_read_and_deleted_and_the_counts_stay() {
     let shown = json!({"redeliver":0.25,"internal-error":{"probability":1.0,"at-most":2}});
     assert_eq!((&body["plan"]["faults"], &body["injected"]["internal-error"]), (&shown, &json!(2)));
 
+    let plan = r#"{"faults":{"cut-before":1},"calls":["delete"]}"#;
+    let body = connection.control("PUT", FAULTS, plan).await.json();
+    assert_eq!((&body["plan"]["calls"], body["plan"]["seed"].as_u64()), (&json!(["delete"]), Some(0)));
+
     let deleted = connection.control("DELETE", FAULTS, "").await.json();
     assert_eq!((&deleted["plan"]["faults"], &deleted["injected"]["internal-error"]), (&json!({}), &json!(2)));
     assert!(setup.queue.fault_plan().is_empty());
@@ -60,6 +64,7 @@ async fn mistakes_are_refused_by_name_and_change_nothing() {
         ("PUT", FAULTS, r#"{"faults":{"keep":1.5}}"#, 400, "from 0 to 1"),
         ("PUT", FAULTS, r#"{"fault":{}}"#, 400, "unknown field"),
         ("PUT", FAULTS, "", 400, "no plan"),
+        ("PUT", FAULTS, r#"{"calls":["deletes"]}"#, 400, "deletes"),
         ("POST", FAULTS, "{}", 405, "GET, PUT, DELETE"),
         ("DELETE", "/control/queues/logins/stats", "", 405, "stats: GET"),
         ("GET", "/control/queues/nowhere/faults", "", 404, "does not exist"),

@@ -7,7 +7,9 @@ use std::time::Duration;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::operation::delete_message_batch::{DeleteMessageBatchError, DeleteMessageBatchOutput};
-use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{
+    DeleteMessageBatchRequestEntry, Message, QueueAttributeName, SendMessageBatchRequestEntry,
+};
 use fetch_etl_local_sqs::{FaultKind, FaultPlan, QueueConfig, QueueStats};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -276,6 +278,97 @@ async fn sends_suffer_only_if_the_plan_says_so_and_other_operations_never() {
     setup.queue.faults(plan("entry-service-fault=1,sends=true"));
     assert_eq!(send_batch().await.unwrap().failed().len(), 1);
     assert_eq!(setup.queue.stats().sent, 2, "what failed had no effect");
+}
+
+#[tokio::test]
+async fn faults_for_calls_can_be_kept_to_some_of_them() {
+    let setup = start_faulty(&["a", "b", "c"], "internal-error=1,calls=delete").await;
+    let messages = setup.receive().await;
+    let receipt = messages[0].receipt_handle().unwrap();
+    let delete = setup.client.delete_message().queue_url(&setup.url).receipt_handle(receipt);
+    assert_eq!(code(&delete.send().await.unwrap_err()), "InternalFailure");
+    assert_eq!(code(&setup.try_delete_batch(&messages).await.unwrap_err()), "InternalFailure");
+    let change = setup.client.change_message_visibility().queue_url(&setup.url).receipt_handle(receipt);
+    change.visibility_timeout(0).send().await.unwrap();
+    assert_eq!(setup.injected(FaultKind::InternalError), 2);
+
+    setup.queue.faults(plan("internal-error=1,calls=get-url+get-attributes+set-attributes+purge+send"));
+    assert_eq!(bodies(&setup.receive().await), ["a"]);
+    let url = setup.client.get_queue_url().queue_name("logins").send().await;
+    let attributes = setup.client.get_queue_attributes().queue_url(&setup.url).send().await;
+    let set = setup.client.set_queue_attributes().queue_url(&setup.url);
+    let set = set.attributes(QueueAttributeName::DelaySeconds, "1").send().await;
+    let purge = setup.client.purge_queue().queue_url(&setup.url).send().await;
+    let send = setup.client.send_message().queue_url(&setup.url).message_body("d").send().await;
+    let codes = [code(&url.unwrap_err()).to_owned(), code(&attributes.unwrap_err()).to_owned()];
+    let more = [code(&set.unwrap_err()).to_owned(), code(&purge.unwrap_err()).to_owned()];
+    assert!(codes.iter().chain(&more).all(|code| code == "InternalFailure"), "{codes:?} {more:?}");
+    assert_eq!(code(&send.unwrap_err()), "InternalFailure");
+    assert_eq!((setup.queue.stats().messages(), setup.injected(FaultKind::InternalError)), (3, 7));
+}
+
+#[tokio::test]
+async fn other_calls_are_no_opportunities() {
+    let refused = async |between: usize| {
+        let setup = start_faulty(&["a"], "throttle=0.5,calls=delete,seed=3").await;
+        let message = setup.receive().await.remove(0);
+        let mut refused = Vec::new();
+        for _ in 0..20 {
+            for _ in 0..between {
+                setup.receive().await;
+            }
+            let delete = setup.client.delete_message().queue_url(&setup.url);
+            let delete = delete.receipt_handle(message.receipt_handle().unwrap());
+            refused.push(delete.send().await.is_err());
+        }
+        refused
+    };
+    let alone = refused(0).await;
+    assert!(alone.contains(&true) && alone.contains(&false), "{alone:?}");
+    assert_eq!(refused(1).await, alone);
+}
+
+#[tokio::test]
+async fn faults_after_the_effect_are_counted_when_it_is_there() {
+    for (faults, kind) in [
+        ("slow=1,slow-ms=600000", FaultKind::Slow),
+        ("cut-after=1", FaultKind::CutAfter),
+        ("internal-error-after=1", FaultKind::InternalErrorAfter),
+    ] {
+        let setup = start_faulty(&[], &format!("{faults},calls=receive")).await;
+        let poll = setup.client.receive_message();
+        let poll = poll.queue_url(&setup.url).wait_time_seconds(20);
+        let poll = tokio::spawn(async move { poll.send().await });
+        timeout(PATIENCE, setup.queue.until(|stats| stats.waiting_receives == 1)).await.unwrap();
+        assert_eq!(setup.injected(kind), 0, "{faults}: it waits, and nothing is handed out");
+        setup.send("a").await;
+        let stats = timeout(PATIENCE, setup.queue.until(|stats| stats.faults.of(kind) == 1)).await.unwrap();
+        assert_eq!((stats.deliveries, stats.in_flight), (1, 1), "{faults}");
+        poll.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_withheld_answer_holds_up_nobody_else_and_ends_with_its_client() {
+    let setup = start_faulty(&["a", "b"], "slow=1,slow-ms=600000,calls=delete").await;
+    let messages = setup.receive().await;
+    let mut deletes = Vec::new();
+    for message in &messages {
+        let delete = setup.client.delete_message().queue_url(&setup.url);
+        let delete = delete.receipt_handle(message.receipt_handle().unwrap());
+        deletes.push(tokio::spawn(async move { delete.send().await }));
+    }
+    let both = |stats: &QueueStats| stats.faults.of(FaultKind::Slow) == 2;
+    let stats = timeout(PATIENCE, setup.queue.until(both)).await.unwrap();
+    assert_eq!((stats.deleted, stats.messages()), (2, 0), "counted with the effect, not with the answer");
+    setup.send("c").await;
+    assert_eq!(bodies(&timeout(PATIENCE, setup.receive()).await.unwrap()), ["c"]);
+    assert!(deletes.iter().all(|delete| !delete.is_finished()));
+    // One client goes away and its answer with it; the other waits until the server ends.
+    let last = deletes.remove(0);
+    deletes.remove(0).abort();
+    timeout(PATIENCE, setup.server.shutdown()).await.unwrap();
+    timeout(PATIENCE, last).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]

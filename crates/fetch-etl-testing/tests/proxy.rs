@@ -3,3 +3,4 @@
 mod bench;
 mod commits;
 mod connections;
+mod holds;

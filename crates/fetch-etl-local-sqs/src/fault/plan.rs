@@ -1,12 +1,12 @@
 //! What is to go wrong in a queue, as people and programs say it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::FaultKind;
+use super::{CallAction, FaultKind};
 
 /// How often a fault of one kind happens.
 ///
@@ -118,6 +118,8 @@ pub struct FaultPlan {
     pub(super) faults: BTreeMap<FaultKind, Rule>,
     slow_ms: SlowMs,
     sends: bool,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    calls: BTreeSet<CallAction>,
 }
 
 /// How late a slow answer is.
@@ -177,6 +179,16 @@ impl FaultPlan {
         self
     }
 
+    /// Keeps the faults for whole calls to calls of these actions; with none named they befall receives, deletes and changes
+    /// of visibility, and sends if [`sends`](Self::sends) says so. To name sends is to say so for their calls.
+    ///
+    /// Other calls are no opportunities: the n-th call of these actions suffers under a seed whatever else is called.
+    #[must_use]
+    pub fn only_calls(mut self, actions: impl IntoIterator<Item = CallAction>) -> Self {
+        self.calls = actions.into_iter().collect();
+        self
+    }
+
     /// How often a fault happens; `None` if it is not in the plan.
     pub fn rule(&self, kind: FaultKind) -> Option<Rule> {
         self.faults.get(&kind).copied()
@@ -195,6 +207,22 @@ impl FaultPlan {
         self.sends
     }
 
+    /// Whether the faults for whole calls befall calls of this action.
+    pub(crate) fn befalls(&self, action: CallAction) -> bool {
+        if !self.calls.is_empty() {
+            return self.calls.contains(&action);
+        }
+        match action {
+            CallAction::Receive | CallAction::Delete | CallAction::ChangeVisibility => true,
+            CallAction::Send => self.sends,
+            // Those that look at or empty queues: whoever sets up or watches a test relies on them.
+            CallAction::GetUrl
+            | CallAction::GetAttributes
+            | CallAction::SetAttributes
+            | CallAction::Purge => false,
+        }
+    }
+
     pub(crate) fn befalls_calls(&self) -> bool {
         self.faults.keys().any(|kind| kind.befalls_calls())
     }
@@ -209,13 +237,18 @@ impl FaultPlan {
             "sends" => {
                 self.sends = value.parse().map_err(|_| PlanError::TrueOrFalse(value.to_owned()))?;
             }
+            "calls" => {
+                for action in value.split('+') {
+                    self.calls.insert(action.parse()?);
+                }
+            }
             kind => drop(self.faults.insert(kind.parse()?, value.parse()?)),
         }
         Ok(self)
     }
 }
 
-/// Reads `kind=probability[,…]`, with `slow-ms=N`, `sends=true` and `seed=N` between them.
+/// Reads `kind=probability[,…]`, with `slow-ms=N`, `sends=true`, `calls=receive+delete` and `seed=N` between them.
 impl FromStr for FaultPlan {
     type Err = PlanError;
 
@@ -229,7 +262,7 @@ impl FromStr for FaultPlan {
 #[non_exhaustive]
 pub enum PlanError {
     /// There is no fault of this name.
-    #[error("unknown fault {0:?}; there are {names}, and the settings slow-ms, sends and seed", names = names())]
+    #[error("unknown fault {0:?}; there are {names}, and the settings slow-ms, sends, calls and seed", names = names())]
     UnknownKind(String),
     /// Not a number between 0 and 1.
     #[error("a probability is a number from 0 to 1, perhaps with a limit as in 1x3, not {0:?}")]
@@ -237,6 +270,9 @@ pub enum PlanError {
     /// Not a whole number.
     #[error("expected a whole number, not {0:?}")]
     WholeNumber(String),
+    /// There is no action of this name.
+    #[error("unknown call {0:?}; there are {calls}, joined with +", calls = calls())]
+    UnknownCall(String),
     /// Neither true nor false.
     #[error("expected true or false, not {0:?}")]
     TrueOrFalse(String),
@@ -247,6 +283,10 @@ pub enum PlanError {
 
 fn names() -> String {
     FaultKind::ALL.map(FaultKind::name).join(", ")
+}
+
+fn calls() -> String {
+    CallAction::ALL.map(CallAction::name).join(", ")
 }
 
 #[cfg(test)]
@@ -270,6 +310,27 @@ mod tests {
     }
 
     #[test]
+    fn calls_are_named_in_code_in_text_and_in_json() {
+        use CallAction::{Delete, GetAttributes, Receive, Send};
+        let built = FaultPlan::new(0).with(FaultKind::Throttle, 1.0).unwrap().only_calls([Receive, Delete]);
+        for text in ["throttle=1,calls=receive+delete", "calls=delete,throttle=1,calls=receive"] {
+            assert_eq!(text.parse(), Ok(built.clone()), "{text}");
+        }
+        let json = r#"{"seed":0,"faults":{"throttle":1.0},"slow-ms":1000,"sends":false,"calls":["receive","delete"]}"#;
+        assert_eq!(serde_json::to_string(&built).unwrap(), json);
+        assert_eq!(serde_json::from_str::<FaultPlan>(json).unwrap(), built);
+        assert!(serde_json::from_str::<FaultPlan>(r#"{"calls":["deletes"]}"#).is_err());
+
+        let befallen = |plan: &FaultPlan| CallAction::ALL.map(|action| plan.befalls(action));
+        assert_eq!(befallen(&built), [true, true, false, false, false, false, false, false]);
+        let all = built.clone().only_calls([]);
+        assert_eq!(befallen(&all), [true, true, true, false, false, false, false, false]);
+        assert_eq!(befallen(&all.sends(true)), [true, true, true, true, false, false, false, false]);
+        let others = built.only_calls([Send, GetAttributes]);
+        assert_eq!(befallen(&others), [false, false, false, true, false, true, false, false]);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (text, error) in [
             ("redeliver", PlanError::NotASetting("redeliver".into())),
@@ -282,6 +343,8 @@ mod tests {
             ("keep=1x", PlanError::WholeNumber(String::new())),
             ("slow-ms=soon", PlanError::WholeNumber("soon".into())),
             ("sends=yes", PlanError::TrueOrFalse("yes".into())),
+            ("calls=delete+", PlanError::UnknownCall(String::new())),
+            ("calls=DeleteMessage", PlanError::UnknownCall("DeleteMessage".into())),
         ] {
             assert_eq!(text.parse::<FaultPlan>(), Err(error), "{text}");
         }

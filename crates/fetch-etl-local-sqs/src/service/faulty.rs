@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::{Call, Reply, Service};
 use crate::clock::Millis;
 use crate::error::{ErrorKind, SqsError};
-use crate::fault::{FaultKind, FaultPlan};
+use crate::fault::{CallAction, FaultKind, FaultPlan};
 use crate::queue::Queue;
 use crate::state::QueueState;
-use crate::wire::request::{QueueUrl, parse};
+use crate::wire::request::{QueueName, QueueUrl, parse};
 
 /// In the order in which they take precedence.
 const BEFORE_THE_EFFECT: [FaultKind; 4] =
@@ -18,8 +18,9 @@ const AFTER_THE_EFFECT: [FaultKind; 2] = [FaultKind::InternalErrorAfter, FaultKi
 /// What befalls one call.
 #[derive(Default)]
 struct CallFault {
-    /// With what the dice left over.
-    kind: Option<(FaultKind, u64)>,
+    /// Before the effect, which there is none of then; with what the dice left over.
+    before: Option<(FaultKind, u64)>,
+    after: Option<FaultKind>,
     late_by: Option<Millis>,
 }
 
@@ -28,15 +29,19 @@ impl CallFault {
     /// throw for each.
     fn throw(state: &mut QueueState) -> Self {
         let before = first(state, &BEFORE_THE_EFFECT);
-        let after = first(state, &AFTER_THE_EFFECT);
+        let after = first(state, &AFTER_THE_EFFECT).map(|(kind, _)| kind).filter(|_| before.is_none());
         let slow = state.throw(FaultKind::Slow).filter(|_| before.is_none());
-        let kind = before.or(after);
-        kind.iter().for_each(|(kind, _)| state.happened(*kind));
-        let late_by = slow.and_then(|_| state.fault_plan()).map(FaultPlan::slow_ms);
-        if late_by.is_some() {
-            state.happened(FaultKind::Slow);
+        if let Some((kind, _)) = before {
+            state.happened(kind);
         }
-        Self { kind, late_by }
+        let late_by = slow.and_then(|_| state.fault_plan()).map(FaultPlan::slow_ms);
+        let fault = Self { before, after, late_by };
+        fault.after_the_effect().for_each(|kind| state.will_happen(kind));
+        fault
+    }
+
+    fn after_the_effect(&self) -> impl Iterator<Item = FaultKind> {
+        self.after.into_iter().chain(self.late_by.map(|_| FaultKind::Slow))
     }
 }
 
@@ -49,48 +54,43 @@ fn first(state: &mut QueueState, kinds: &[FaultKind]) -> Option<(FaultKind, u64)
 
 impl Service {
     pub(super) async fn exchange_with_faults(&self, call: &Call<'_>) -> Reply {
-        let fault = self.victim(call).and_then(|(queue, sends)| {
-            let throw = |state: &mut QueueState, _| {
-                let befallen = state.fault_plan().is_some_and(|plan| !sends || plan.befalls_sends());
-                befallen.then(|| CallFault::throw(state))
-            };
-            // A queue that was deleted in between is the call's own business.
-            queue.with(throw).ok().flatten()
-        });
-        let CallFault { kind, late_by } = fault.unwrap_or_default();
-        match kind {
+        let Some((queue, action)) = self.victim(call) else { return Reply::Whole(self.perform(call).await) };
+        let throw = |state: &mut QueueState, _| {
+            let befallen = state.fault_plan().is_some_and(|plan| plan.befalls(action));
+            befallen.then(|| CallFault::throw(state))
+        };
+        // A queue that was deleted in between is the call's own business.
+        let fault = queue.with(throw).ok().flatten().unwrap_or_default();
+        match fault.before {
             Some((FaultKind::Throttle, coin)) => return Reply::Whole(Err(throttled(coin % 2 == 0))),
-            Some((FaultKind::InternalError, _)) => return Reply::Whole(Err(internal_error())),
             Some((FaultKind::Drop, _)) => return Reply::Reset,
             Some((FaultKind::CutBefore, _)) => return Reply::Closed,
-            _ => {}
+            Some(_) => return Reply::Whole(Err(internal_error())),
+            None => {}
         }
         let result = self.perform(call).await;
-        if let Some(late_by) = late_by {
+        // Now, and not when the answer is sent or lost: whoever waits for the count is to find the effect, and may then
+        // do to the client what it would not survive.
+        let _ = queue.with(|state, _| fault.after_the_effect().for_each(|kind| state.has_happened(kind)));
+        if let Some(late_by) = fault.late_by {
             self.wait(late_by).await;
         }
-        match kind {
-            Some((FaultKind::InternalErrorAfter, _)) => Reply::Whole(Err(internal_error())),
-            Some((FaultKind::CutAfter, _)) => Reply::Half(result),
-            _ => Reply::Whole(result),
+        match fault.after {
+            Some(FaultKind::CutAfter) => Reply::Half(result),
+            Some(_) => Reply::Whole(Err(internal_error())),
+            None => Reply::Whole(result),
         }
     }
 
-    /// The queue whose faults concern this call, and whether the call sends.
-    fn victim(&self, call: &Call<'_>) -> Option<(Arc<Queue>, bool)> {
-        let sends = match call.operation {
-            "SendMessage" | "SendMessageBatch" => true,
-            "ReceiveMessage"
-            | "DeleteMessage"
-            | "DeleteMessageBatch"
-            | "ChangeMessageVisibility"
-            | "ChangeMessageVisibilityBatch" => false,
-            // Those that make, look at or empty queues: whoever sets up or watches a test relies on them.
-            _ => return None,
-        };
+    /// The queue whose faults may concern this call, and what the call does.
+    fn victim(&self, call: &Call<'_>) -> Option<(Arc<Queue>, CallAction)> {
+        let action = CallAction::of(call.operation)?;
         // What is wrong with the request will be said by the operation itself.
-        let request: QueueUrl<'_> = parse(call.body).ok()?;
-        Some((self.registry.get(&request.queue_url).ok()?, sends))
+        let queue = match action {
+            CallAction::GetUrl => self.registry.get(&parse::<QueueName<'_>>(call.body).ok()?.queue_name),
+            _ => self.registry.get(&parse::<QueueUrl<'_>>(call.body).ok()?.queue_url),
+        };
+        Some((queue.ok()?, action))
     }
 
     /// Lets time pass, but holds up no shutdown.

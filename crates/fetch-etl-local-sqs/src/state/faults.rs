@@ -49,10 +49,20 @@ impl QueueState {
     }
 
     pub(crate) fn happened(&mut self, kind: FaultKind) {
-        self.counters.faults.add(kind);
+        self.will_happen(kind);
+        self.has_happened(kind);
+    }
+
+    /// A fault is decided on, which counts against its limit. [`has_happened`](Self::has_happened) is to follow.
+    pub(crate) fn will_happen(&mut self, kind: FaultKind) {
         if let Some(faults) = &mut self.faults {
             faults.dice.happened(kind);
         }
+    }
+
+    /// A fault that was decided on shows itself, perhaps under another plan by now.
+    pub(crate) fn has_happened(&mut self, kind: FaultKind) {
+        self.counters.faults.add(kind);
     }
 
     /// What befalls the next entry of a batch.

@@ -26,6 +26,12 @@
 //! Whatever else the client sends passes: pings, queries of the catalog, transactions that only read. Commits in procedures and
 //! `COMMIT PREPARED` are not seen. `COPY` is to be sent as a simple query, which is what drivers do.
 //!
+//! # To stop a program at its commit
+//!
+//! [`CommitFault::HoldBefore`] and [`CommitFault::HoldAfter`] keep the connection open at that point, and the figures say so at once:
+//! `proxy.until(|stats| stats.injected.held_after == 1)` comes back when all is committed and the program cannot know yet, and it
+//! can be killed there. A hold ends when the client's socket is closed, and nothing that was withheld is forwarded then.
+//!
 //! # What the other faults are
 //!
 //! [`cut_all`](PgProxy::cut_all), [`reset_all`](PgProxy::reset_all), [`stall`](PgProxy::stall), [`delay`](PgProxy::delay) and
@@ -90,6 +96,8 @@ struct Shared {
     controls: watch::Sender<Controls>,
     /// Whoever sees a change is to end this way.
     orders: watch::Sender<Ending>,
+    /// Whoever sees a change while it is held is to go on.
+    releases: watch::Sender<()>,
     board: Board,
 }
 
@@ -131,6 +139,7 @@ impl PgProxy {
             plans: Plans::default(),
             controls: watch::Sender::new(Controls::default()),
             orders: watch::Sender::new(Ending::Cut),
+            releases: watch::Sender::new(()),
             board: Board::default(),
         });
         let acceptor = tokio::spawn(accept(listener, shared.clone()));
@@ -170,6 +179,11 @@ impl PgProxy {
     /// Ends the stall; what came during it is forwarded.
     pub fn release(&self) {
         self.shared.controls.send_modify(|controls| controls.stalled = false);
+    }
+
+    /// Lets the connections that are held at a commit go on, as if nothing had been.
+    pub fn release_held(&self) {
+        self.shared.releases.send_replace(());
     }
 
     /// From now on everything that arrives in this direction waits so long before it goes on; zero ends that.

@@ -20,6 +20,12 @@ pub enum CommitFault {
     /// The commit is forwarded, and the connection ends when the server has answered it, before the client sees the
     /// answer: all is committed, and the client cannot know.
     After(Ending),
+    /// What came before is forwarded, what would commit is withheld, and the connection stays open until it is
+    /// [released](super::PgProxy::release_held), which forwards it, or ends, which commits nothing.
+    HoldBefore,
+    /// The commit is forwarded, and its answer withheld; the connection stays open until it is
+    /// [released](super::PgProxy::release_held), which forwards the answer, or ends.
+    HoldAfter,
 }
 
 /// Which commits of writes get a fault.

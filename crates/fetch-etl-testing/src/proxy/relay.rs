@@ -11,9 +11,9 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time;
 
-use super::plan::{CommitFault, Ending, Plans, Ticket};
+use super::plan::{CommitFault, Ending, Ticket};
 use super::proto::{Framer, FromClient, Head, Piece, ProtocolError};
-use super::session::{Disposal, Session};
+use super::session::{Commit, Disposal, Session};
 use super::stats::Entry;
 use super::{Controls, Direction, Shared};
 
@@ -28,7 +28,8 @@ const DECLINE: &[u8] = b"N";
 enum End {
     /// One of the peers went away.
     Natural,
-    Fault(CommitFault),
+    /// A fault at a commit, which ends the connection this way.
+    Fault(CommitFault, Ending),
     Unreachable,
     Protocol,
 }
@@ -58,9 +59,9 @@ pub(super) async fn serve(mut client: TcpStream, shared: &Shared) {
         }
         end = relay(&mut client, &mut upstream, shared, &entry) => match end {
             End::Natural => Ending::Cut,
-            End::Fault(fault) => {
+            End::Fault(fault, ending) => {
                 entry.faulted(fault);
-                match fault { CommitFault::Before(ending) | CommitFault::After(ending) => ending }
+                ending
             }
             // What a client sees when it connects in vain.
             End::Unreachable => {
@@ -133,7 +134,8 @@ async fn relay(
     let (server_rx, mut server_tx) = upstream.insert(connected).split();
     let from_server = Inbox::new(server_rx, Framer::of_server(), shared, entry, Direction::ToClient);
 
-    let link = Link { session: Mutex::new(Session::new(shared.writes.clone())), plans: &shared.plans, entry };
+    let session = Mutex::new(Session::new(shared.writes.clone()));
+    let link = Link { session, shared, entry, client_gone: watch::Sender::new(false) };
     let to_server = async {
         link.send_to_server(&mut server_tx, &startup).await;
         link.pump_to_server(from_client, &mut server_tx).await
@@ -169,8 +171,17 @@ async fn open<'a>(inbox: &mut Inbox<'_>, mut client: WriteHalf<'a>) -> Result<(V
 /// The two directions of a connection, and what they both know.
 struct Link<'a> {
     session: Mutex<Session>,
-    plans: &'a Plans,
+    shared: &'a Shared,
     entry: &'a Entry<'a>,
+    /// Whether the client has closed its end, which ends a hold.
+    client_gone: watch::Sender<bool>,
+}
+
+/// What would commit and is not to be forwarded, at least not now.
+struct Withheld {
+    ticket: Ticket,
+    commit: Commit,
+    bytes: Vec<u8>,
 }
 
 impl Link<'_> {
@@ -181,13 +192,21 @@ impl Link<'_> {
     ) -> Result<Infallible, End> {
         let mut out = Vec::with_capacity(CHUNK);
         loop {
-            let fault = self.gather_for_server(&mut inbox, &mut out)?;
+            let withheld = self.gather_for_server(&mut inbox, &mut out)?;
             self.send_to_server(server, &out).await;
             out.clear();
-            if let Some(fault) = fault {
-                return Err(End::Fault(fault.used()));
+            if let Some(Withheld { ticket, commit, bytes }) = withheld {
+                let released = self.hold_or_end(ticket);
+                tokio::select! {
+                    result = released => result?,
+                    () = inbox.end() => return Err(End::Natural),
+                }
+                self.session().forwarded(commit, None);
+                out.extend(bytes);
+                continue;
             }
             if !inbox.fill().await? {
+                self.client_gone.send_replace(true);
                 // The server has the last word; if it is gone already, the other direction knows.
                 let _ = server.shutdown().await;
                 return pending().await;
@@ -196,12 +215,12 @@ impl Link<'_> {
     }
 
     /// Moves what may be forwarded to `out`; `Some` if the rest must not be, because it commits.
-    fn gather_for_server(&self, inbox: &mut Inbox<'_>, out: &mut Vec<u8>) -> Result<Option<Ticket>, End> {
+    fn gather_for_server(&self, inbox: &mut Inbox<'_>, out: &mut Vec<u8>) -> Result<Option<Withheld>, End> {
         while let Some(piece) = inbox.next()? {
             match piece {
                 Piece::Head(head) => {
-                    if let Some(ticket) = self.client_sends(&head) {
-                        return Ok(Some(ticket));
+                    if let Some((ticket, commit)) = self.client_sends(&head) {
+                        return Ok(Some(Withheld { ticket, commit, bytes: head.bytes().to_vec() }));
                     }
                     out.extend_from_slice(head.bytes());
                 }
@@ -212,16 +231,32 @@ impl Link<'_> {
     }
 
     /// `Some` if this message is not to be forwarded.
-    fn client_sends(&self, head: &Head<'_>) -> Option<Ticket> {
+    fn client_sends(&self, head: &Head<'_>) -> Option<(Ticket, Commit)> {
         let mut session = self.session();
         let commit = session.client_sends(&head.client_message())?;
         self.entry.count(|counters| counters.commits_seen += 1);
-        let ticket = self.plans.at_commit();
+        let ticket = self.shared.plans.at_commit();
         match ticket.as_ref().map(Ticket::fault) {
-            Some(CommitFault::Before(_)) => ticket,
-            Some(CommitFault::After(_)) | None => {
+            Some(CommitFault::Before(_) | CommitFault::HoldBefore) => ticket.map(|ticket| (ticket, commit)),
+            Some(CommitFault::After(_) | CommitFault::HoldAfter) | None => {
                 session.forwarded(commit, ticket);
                 None
+            }
+        }
+    }
+
+    /// Comes back when a hold is released; with an error if the fault is to end the connection.
+    async fn hold_or_end(&self, ticket: Ticket) -> Result<(), End> {
+        let fault = ticket.used();
+        match fault {
+            CommitFault::Before(ending) | CommitFault::After(ending) => Err(End::Fault(fault, ending)),
+            CommitFault::HoldBefore | CommitFault::HoldAfter => {
+                // Subscribed before it is counted, so that whoever sees the count can release.
+                let mut releases = self.shared.releases.subscribe();
+                let _held = self.entry.held(fault);
+                // The proxy owns the sender, and its end ends this connection too.
+                let _ = releases.changed().await;
+                Ok(())
             }
         }
     }
@@ -243,8 +278,14 @@ impl Link<'_> {
         loop {
             let fault = self.gather_for_client(&mut inbox, &mut out)?;
             self.send_to_client(client, &mut out).await?;
-            if let Some(fault) = fault {
-                return Err(End::Fault(fault.used()));
+            if let Some((ticket, last)) = fault {
+                let mut client_gone = self.client_gone.subscribe();
+                tokio::select! {
+                    result = self.hold_or_end(ticket) => result?,
+                    _ = client_gone.wait_for(|gone| *gone) => return Err(End::Natural),
+                }
+                out.put(&last, false);
+                continue;
             }
             if !inbox.fill().await? {
                 // The answer will not come, and what the server said instead is as good as without a fault.
@@ -255,8 +296,12 @@ impl Link<'_> {
         }
     }
 
-    /// Moves what came to `out`; `Some` if what is held there must not reach the client.
-    fn gather_for_client(&self, inbox: &mut Inbox<'_>, out: &mut Outbox) -> Result<Option<Ticket>, End> {
+    /// Moves what came to `out`; `Some`, with the answer's last message, if it and what is held must not reach the client.
+    fn gather_for_client(
+        &self,
+        inbox: &mut Inbox<'_>,
+        out: &mut Outbox,
+    ) -> Result<Option<(Ticket, Vec<u8>)>, End> {
         while let Some(piece) = inbox.next()? {
             match piece {
                 Piece::Head(head) => {
@@ -267,8 +312,8 @@ impl Link<'_> {
                             counters.commits_confirmed += settled.confirmed;
                             counters.commits_failed += settled.failed;
                         });
-                        if settled.fault.is_some() {
-                            return Ok(settled.fault);
+                        if let Some(ticket) = settled.fault {
+                            return Ok(Some((ticket, head.bytes().to_vec())));
                         }
                     }
                     out.put(head.bytes(), hold);
@@ -337,6 +382,8 @@ struct Inbox<'a> {
     chunk: Box<[u8]>,
     taken: usize,
     filled: usize,
+    /// What was read while waiting for the end.
+    ahead: Vec<u8>,
     controls: watch::Receiver<Controls>,
     direction: Direction,
     entry: &'a Entry<'a>,
@@ -352,7 +399,7 @@ impl<'a> Inbox<'a> {
     ) -> Self {
         let chunk = vec![0; CHUNK].into_boxed_slice();
         let controls = shared.controls.subscribe();
-        Self { from, framer, chunk, taken: 0, filled: 0, controls, direction, entry }
+        Self { from, framer, chunk, taken: 0, filled: 0, ahead: Vec::new(), controls, direction, entry }
     }
 
     /// The next piece of what has been read; `None` if more must be read first.
@@ -367,11 +414,30 @@ impl<'a> Inbox<'a> {
     async fn fill(&mut self) -> io::Result<bool> {
         self.taken = 0;
         self.filled = 0;
-        self.filled = self.from.read(&mut self.chunk).await?;
+        self.filled = if self.ahead.is_empty() {
+            self.from.read(&mut self.chunk).await?
+        } else {
+            let ahead = self.ahead.len().min(self.chunk.len());
+            for (to, from) in self.chunk.iter_mut().zip(self.ahead.drain(..ahead)) {
+                *to = from;
+            }
+            ahead
+        };
         if self.filled > 0 {
             self.pass().await;
         }
         Ok(self.filled > 0)
+    }
+
+    /// Waits for the peer's end, without giving out what comes before it. Cancel-safe.
+    async fn end(&mut self) {
+        // Whoever sends so much does not wait for its commit: its end can wait for the hold's.
+        while self.ahead.len() < HOLD_LIMIT {
+            if !matches!(self.from.read_buf(&mut self.ahead).await, Ok(1..)) {
+                return;
+            }
+        }
+        pending().await
     }
 
     /// Waits as long as the bytes in hand are not to go on.

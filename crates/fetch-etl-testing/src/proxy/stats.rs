@@ -36,6 +36,10 @@ pub struct Injected {
     pub before_commit: u64,
     /// Connections that ended after the commit of a write, before the client saw its answer.
     pub after_commit: u64,
+    /// Commits of writes that were withheld, counted as soon as they are.
+    pub held_before: u64,
+    /// Commits of writes whose answers were withheld, counted as soon as the server has confirmed them.
+    pub held_after: u64,
     /// Connections cut by [`PgProxy::cut_all`](super::PgProxy::cut_all).
     pub cut: u64,
     /// Connections reset by [`PgProxy::reset_all`](super::PgProxy::reset_all).
@@ -56,6 +60,8 @@ pub struct ProxyStats {
     pub protocol_errors: u64,
     /// How many directions of connections have bytes that stand at the stall.
     pub stalled: u64,
+    /// How many connections are held at a commit.
+    pub held: u64,
     /// The faults.
     pub injected: Injected,
     /// The sum over all connections, open or not.
@@ -128,7 +134,16 @@ impl<'a> Entry<'a> {
         self.board.0.send_modify(|stats| match fault {
             CommitFault::Before(_) => stats.injected.before_commit += 1,
             CommitFault::After(_) => stats.injected.after_commit += 1,
+            CommitFault::HoldBefore => stats.injected.held_before += 1,
+            CommitFault::HoldAfter => stats.injected.held_after += 1,
         });
+    }
+
+    /// Counts the connection as held until the guard is dropped.
+    pub(super) fn held(&self, fault: CommitFault) -> Held<'a> {
+        self.board.0.send_modify(|stats| stats.held += 1);
+        self.faulted(fault);
+        Held { board: self.board }
     }
 
     pub(super) fn ended(&self, ending: Ending) {
@@ -148,6 +163,18 @@ impl<'a> Entry<'a> {
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         self.board.0.send_modify(|stats| _ = stats.open.remove(&self.id));
+    }
+}
+
+/// A connection that is held at a commit.
+#[derive(Debug)]
+pub(super) struct Held<'a> {
+    board: &'a Board,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.board.0.send_modify(|stats| stats.held -= 1);
     }
 }
 

@@ -4,7 +4,9 @@ use std::io;
 
 use fetch_etl_testing::postgres::TestDatabase;
 use fetch_etl_testing::proxy::PgProxy;
-use sqlx::{Connection as _, Error, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Error, PgConnection};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 pub(super) const INSERT: &str = "INSERT INTO etl.ledger (key) VALUES ($1)";
 
@@ -30,6 +32,30 @@ impl Bench {
         PgConnection::connect(&self.url).await
     }
 
+    /// A session through the proxy that speaks the protocol by hand.
+    pub(super) async fn raw_client(&self) -> TcpStream {
+        let (_, database) = self.url.rsplit_once('/').unwrap();
+        let database = database.split('?').next().unwrap();
+        let parameters = format!("user\0postgres\0database\0{database}\0\0");
+        let length = u32::try_from(parameters.len() + 8).unwrap();
+        let startup = [&length.to_be_bytes(), &196_608_u32.to_be_bytes(), parameters.as_bytes()].concat();
+        let mut client = TcpStream::connect(self.proxy.addr()).await.unwrap();
+        client.write_all(&startup).await.unwrap();
+        // Up to the first ReadyForQuery: a Z, its length, and I for idle.
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"Z\0\0\0\x05I") {
+            assert_ne!(client.read_buf(&mut seen).await.unwrap(), 0, "the session was refused");
+        }
+        client
+    }
+
+    /// Has the server end all sessions but our own.
+    pub(super) async fn end_all_sessions(&mut self) {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        sqlx::query(end).execute(&mut self.direct).await.unwrap();
+    }
+
     /// Waits until the server has ended all sessions but our own: what they had been sent is done, or undone.
     pub(super) async fn server_is_through(&mut self) {
         let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
@@ -43,6 +69,31 @@ impl Bench {
         let found: i64 = count.fetch_one(&mut self.direct).await.unwrap();
         found == 1
     }
+}
+
+/// The ways to write a row.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Way {
+    Statement,
+    Transaction,
+    /// Everything in one simple query.
+    Script,
+}
+
+pub(super) async fn write(client: &mut PgConnection, way: Way, key: i64) -> Result<(), Error> {
+    match way {
+        Way::Statement => _ = sqlx::query(INSERT).bind(key).execute(client).await?,
+        Way::Transaction => {
+            let mut transaction = client.begin().await?;
+            sqlx::query(INSERT).bind(key).execute(&mut *transaction).await?;
+            transaction.commit().await?;
+        }
+        Way::Script => {
+            let script = format!("BEGIN; INSERT INTO etl.ledger VALUES ({key}); COMMIT; SELECT 1");
+            sqlx::raw_sql(AssertSqlSafe(script)).execute(client).await?;
+        }
+    }
+    Ok(())
 }
 
 /// What went wrong with the connection.

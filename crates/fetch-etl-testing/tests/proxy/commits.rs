@@ -4,38 +4,13 @@ use std::io::ErrorKind;
 use std::num::NonZeroU64;
 
 use fetch_etl_testing::proxy::{CommitFault, Ending, FaultPlan};
-use sqlx::{AssertSqlSafe, Connection as _, Error, PgConnection};
+use sqlx::{Connection as _, Error};
 
-use super::bench::{Bench, INSERT, io_error};
+use super::bench::{Bench, INSERT, Way, io_error, write};
 
 const ROUNDS: i64 = 20;
 const ENDINGS: [(Ending, ErrorKind); 2] =
     [(Ending::Cut, ErrorKind::UnexpectedEof), (Ending::Reset, ErrorKind::ConnectionReset)];
-
-/// The ways to write a row.
-#[derive(Debug, Clone, Copy)]
-enum Way {
-    Statement,
-    Transaction,
-    /// Everything in one simple query.
-    Script,
-}
-
-async fn write(client: &mut PgConnection, way: Way, key: i64) -> Result<(), Error> {
-    match way {
-        Way::Statement => _ = sqlx::query(INSERT).bind(key).execute(client).await?,
-        Way::Transaction => {
-            let mut transaction = client.begin().await?;
-            sqlx::query(INSERT).bind(key).execute(&mut *transaction).await?;
-            transaction.commit().await?;
-        }
-        Way::Script => {
-            let script = format!("BEGIN; INSERT INTO etl.ledger VALUES ({key}); COMMIT; SELECT 1");
-            sqlx::raw_sql(AssertSqlSafe(script)).execute(client).await?;
-        }
-    }
-    Ok(())
-}
 
 /// In each round a row is written first without a fault, so that statements are prepared, and then with it.
 async fn each_commit_is_lost(way: Way, fault: fn(Ending) -> CommitFault, row_is_there: bool) {
