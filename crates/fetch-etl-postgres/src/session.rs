@@ -63,9 +63,13 @@ impl Sessions {
     /// A connection outside the pool, for what is done once. Unlike the pool's, it is not tried again while the server
     /// refuses it, so that the reason is known.
     pub(crate) async fn connect_alone(&self) -> Result<PgConnection, SinkError> {
-        let connected = timeout(self.connect_timeout, self.options.connect()).await;
-        let connection = connected.map_err(|_| no_answer(self.connect_timeout))?.map_err(Failure::from)?;
-        Ok(connection)
+        let connecting = async {
+            let mut connection = self.options.connect().await?;
+            leave_own_schema(&mut connection).await?;
+            Ok::<_, sqlx::Error>(connection)
+        };
+        let connected = timeout(self.connect_timeout, connecting).await;
+        Ok(connected.map_err(|_| no_answer(self.connect_timeout))?.map_err(Failure::from)?)
     }
 
     /// One connection without a limit for a statement's time, for what may take long, but with one for waiting for locks.
@@ -74,7 +78,12 @@ impl Sessions {
         PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(self.connect_timeout)
-            .after_connect(move |connection, _| Box::pin(set_lock_timeout(connection, lock_timeout)))
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    leave_own_schema(connection).await?;
+                    set_lock_timeout(connection, lock_timeout).await
+                })
+            })
             .connect_lazy_with(self.options.clone())
     }
 
@@ -162,6 +171,7 @@ impl Drop for Session {
 
 /// Settings that our statements count on, whatever the role's or the database's defaults are.
 async fn set_up(connection: &mut PgConnection, statement_timeout: Duration) -> sqlx::Result<()> {
+    leave_own_schema(connection).await?;
     let millis = statement_timeout.as_millis().clamp(1, i32::MAX as u128).to_string();
     // - synchronous_commit: off would let a crash of the server take back what we said is stored. Every other value flushes,
     //   and some are stricter than `on`, so they stay.
@@ -179,6 +189,22 @@ async fn set_up(connection: &mut PgConnection, statement_timeout: Duration) -> s
         millis
     )
     .fetch_one(connection)
+    .await?;
+    Ok(())
+}
+
+/// Takes the schema of our own tables, `etl`, out of the search path, and pins the rest of it.
+///
+/// `user_logins` is its users' table, and stands where their queries find it. The usual path begins with `"$user"`, so for a role
+/// called `etl` it would be looked for, and made, among our own tables, where nobody else looks: from the moment on at which the
+/// first migration makes that schema.
+async fn leave_own_schema(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!(
+        "SELECT set_config('search_path', string_agg(quote_ident(name), ', ' ORDER BY place), false)
+        FROM unnest(current_schemas(false)) WITH ORDINALITY AS schemas (name, place)
+        WHERE name <> 'etl' HAVING count(*) > 0"
+    )
+    .fetch_optional(connection)
     .await?;
     Ok(())
 }

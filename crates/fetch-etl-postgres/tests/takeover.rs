@@ -4,6 +4,7 @@ use fetch_etl_testing::postgres::TestDatabase;
 
 use crate::support::{Bench, batch, execute, good, report, sink_on};
 use fetch_etl_core::Sink;
+use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
 
 const EXISTING: &str = "
     CREATE TABLE user_logins (
@@ -62,4 +63,33 @@ async fn a_table_of_that_name_in_another_schema_is_left_alone() {
     bench.write(vec![good("m-1")]).await.unwrap();
     assert_eq!(bench.one::<i64>("SELECT count(*) FROM other.user_logins").await, 0);
     assert_eq!(bench.one::<i64>("SELECT count(*) FROM public.user_logins").await, 1);
+}
+
+/// As for a role called `etl`, whose search path begins with the schema of that name.
+async fn migrated_as_etl(before: &str) -> Bench {
+    let database = TestDatabase::create().await;
+    execute(&mut database.connect().await, before).await;
+    let url = format!("{}?options[search_path]=etl,public", database.url());
+    let sink = PostgresSink::connect(PostgresSinkConfig::new(url)).await.unwrap();
+    sink.migrate().await.unwrap();
+    sink.check_schema().await.unwrap();
+    Bench { outside: database.connect().await, sink: sink.into(), database }
+}
+
+#[tokio::test]
+async fn a_role_called_etl_stores_rows_where_others_find_them() {
+    // Whether our schema is there already must not matter.
+    for before in ["", "CREATE SCHEMA etl"] {
+        let mut bench = migrated_as_etl(before).await;
+        assert_eq!(bench.sink.write(&batch(vec![good("m-1")])).await.unwrap(), report(1, 0, 0));
+        assert_eq!(bench.one::<i64>("SELECT count(*) FROM public.user_logins").await, 1, "{before}");
+        assert!(bench.one::<bool>("SELECT to_regclass('etl.user_logins') IS NULL").await, "{before}");
+    }
+}
+
+#[tokio::test]
+async fn a_role_called_etl_takes_the_existing_table_over() {
+    let mut bench = migrated_as_etl(EXISTING).await;
+    assert_eq!(bench.sink.write(&batch(vec![good("m-1")])).await.unwrap(), report(1, 0, 0));
+    assert_eq!(bench.one::<i64>("SELECT count(*) FROM public.user_logins").await, 3);
 }
