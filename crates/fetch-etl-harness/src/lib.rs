@@ -5,12 +5,16 @@
 #![expect(clippy::expect_used, reason = "a test harness fails by panicking")]
 
 mod binaries;
+mod conservation;
+mod control;
 mod database;
 mod opinion;
 mod process;
 mod queue;
+pub mod torture;
 
 pub use binaries::binary;
+pub use conservation::Conservation;
 pub use database::{StoredReject, StoredRow, rejects, rows};
 pub use opinion::{ExpectedRow, Masking, Opinion, python};
 pub use process::{Ended, Running};

@@ -84,21 +84,35 @@ impl Opinion {
     /// Fails unless exactly the rows that should be there are there, each column equal.
     #[track_caller]
     pub fn assert_rows(&self, stored: &[StoredRow]) {
+        if let Err(difference) = self.compare(stored) {
+            panic!("{difference}");
+        }
+    }
+
+    /// Whether exactly the rows that should be there are there, each column equal; else the first difference.
+    ///
+    /// # Errors
+    /// What differs, by the message's id and the column's place: a value might be one that must not be shown.
+    pub fn compare(&self, stored: &[StoredRow]) -> Result<(), String> {
         let mut missing: BTreeMap<_, _> =
             self.0.iter().filter_map(|(id, row)| Some((id, row.as_ref()?))).collect();
         for row in stored {
-            let id = row.message_id.as_ref().expect("a row has its message's id");
+            let id = row.message_id.as_ref().ok_or("a row has no message's id")?;
             let expected =
-                missing.remove(id).unwrap_or_else(|| panic!("{id} is stored twice, or should not be stored"));
+                missing.remove(id).ok_or_else(|| format!("{id} is stored twice, or should not be stored"))?;
             let [user_id, device_type, ip, device_id, locale, version, _date, version_text, key_id] =
                 &row.columns;
             let columns = [user_id, device_type, ip, device_id, locale, version, version_text, key_id];
-            for (n, (column, expected)) in columns.into_iter().zip(expected).enumerate() {
-                // The values are fake, but a mask that differs is better shown by its place.
-                assert!(column == expected, "column {n} of {id} differs from the second opinion");
+            if let Some(n) =
+                columns.into_iter().zip(expected).position(|(column, expected)| column != expected)
+            {
+                return Err(format!("column {n} of {id} differs from the second opinion"));
             }
         }
-        assert!(missing.is_empty(), "{} rows are missing", missing.len());
+        match missing.first_key_value() {
+            None => Ok(()),
+            Some((id, _)) => Err(format!("{} rows are missing, such as that of {id}", missing.len())),
+        }
     }
 }
 

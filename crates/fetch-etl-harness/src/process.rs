@@ -84,6 +84,14 @@ impl Running {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// The most memory that it has had at once so far, in bytes; `None` where the system does not say.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+        Some(kib * 1024)
+    }
+
     /// kill -9.
     pub fn kill(mut self) -> Ended {
         let _ = self.child.kill();

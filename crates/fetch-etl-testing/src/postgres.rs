@@ -38,8 +38,15 @@ impl TestDatabase {
     /// # Panics
     /// Where there is no server, or it makes no database for us: a test without one fails, it is not skipped.
     pub async fn create() -> Self {
-        let url = server_url();
-        let server = match PgConnectOptions::from_str(&url) {
+        Self::create_on(&server_url()).await
+    }
+
+    /// Makes a database on the server of this URL, as the user whom it names.
+    ///
+    /// # Panics
+    /// As [`create`](Self::create).
+    pub async fn create_on(url: &str) -> Self {
+        let server = match PgConnectOptions::from_str(url) {
             Ok(server) => server.disable_statement_logging(),
             // sqlx's error may quote the URL, and the URL may hold a password.
             Err(_) => panic!("the URL of the Postgres for tests is not valid (from {URL_VARIABLES:?})"),
@@ -54,7 +61,7 @@ impl TestDatabase {
                  Run `cargo xtask test`, which finds or starts one, or set FETCH_ETL_TEST_DATABASE_URL"
             );
         }
-        Self { url: with_database(&url, &name), name, server }
+        Self { url: with_database(url, &name), name, server }
     }
 
     /// The database's URL, with the server's credentials.
