@@ -12,7 +12,7 @@
 //! let address = canaries.of(message).iter().find(|canary| canary.field().as_str() == "ip").ok_or("none")?;
 //! let log = format!("INFO received {}", address.value());
 //!
-//! let scanner = Scanner::new(&canaries, Options::default())?;
+//! let scanner = Scanner::new(&canaries, Options::default());
 //! let found = scanner.scan(&Place::nowhere("the log"), log.as_bytes())?;
 //! assert_eq!(found.total, 1);
 //! println!("{}", found.first[0]);   // the log, at byte 14: canary 3 of logins (ip of message 0), as it was sent, raw
@@ -53,6 +53,7 @@ mod encoding;
 mod findings;
 mod kinds;
 mod maker;
+mod needles;
 mod scanner;
 
 pub use campaign::Campaign;
@@ -61,4 +62,4 @@ pub use canary::{Canary, Field, Right};
 pub use directory::DirectoryScan;
 pub use encoding::{Algorithm, DIGEST_BYTES, Encoding, Form, MIN_NEEDLE, TEXT_BYTES, Writing};
 pub use findings::{Finding, Findings, Place};
-pub use scanner::{BuildError, Hashes, Options, Plant, Scan, Scanner};
+pub use scanner::{Hashes, Options, Plant, Scan, Scanner};

@@ -1,11 +1,8 @@
 use std::fmt;
 use std::io::{self, Read};
 
-use aho_corasick::Anchored;
-use aho_corasick::automaton::{Automaton, StateID};
-use aho_corasick::nfa::{contiguous, noncontiguous};
-
 use crate::encoding::Source;
+use crate::needles::{NeedleBytes, Needles};
 use crate::{Canaries, Encoding, Field, Finding, Findings, Form, Place, Right, Writing};
 
 /// What else is looked for.
@@ -25,25 +22,11 @@ pub enum Hashes {
     Unsalted,
 }
 
-/// There are too many canaries for one scanner.
-#[derive(Debug)]
-pub struct BuildError(());
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("too many canaries for one scanner")
-    }
-}
-
-impl std::error::Error for BuildError {}
-
-/// Finds all canaries, in all encodings, in one pass.
-///
-/// It works through a stream byte by byte and keeps its state, so that no boundary between two reads can hide anything.
+/// Finds all canaries, in all encodings, in one pass. No boundary between two reads can hide anything.
 pub struct Scanner {
-    automaton: contiguous::NFA,
-    start: StateID,
-    needles: Vec<Needle>,
+    needles: Needles,
+    /// What each needle says, by its number.
+    meanings: Vec<Meaning>,
     owners: Vec<Owner>,
     plants: Vec<Plant>,
 }
@@ -52,16 +35,15 @@ impl fmt::Debug for Scanner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scanner")
             .field("canaries", &self.owners.len())
-            .field("needles", &self.needles.len())
+            .field("needles", &self.meanings.len())
             .finish_non_exhaustive()
     }
 }
 
 #[derive(Clone, Copy)]
-struct Needle {
+struct Meaning {
     owner: u32,
     encoding: Encoding,
-    bytes: u16,
 }
 
 /// What is said of a canary that was found.
@@ -100,18 +82,12 @@ impl fmt::Debug for Plant {
 
 impl Scanner {
     /// A scanner for one set of canaries.
-    ///
-    /// # Errors
-    /// There are too many of them: some ten million needles are the limit.
-    pub fn new(canaries: &Canaries, options: Options) -> Result<Self, BuildError> {
+    pub fn new(canaries: &Canaries, options: Options) -> Self {
         Self::of_all([(canaries, options)])
     }
 
     /// A scanner for several sets of canaries at once.
-    ///
-    /// # Errors
-    /// There are too many of them.
-    pub fn of_all<'a>(sets: impl IntoIterator<Item = (&'a Canaries, Options)>) -> Result<Self, BuildError> {
+    pub fn of_all<'a>(sets: impl IntoIterator<Item = (&'a Canaries, Options)>) -> Self {
         let mut builder = Builder::default();
         for (canaries, options) in sets {
             builder.add(canaries, options);
@@ -121,7 +97,13 @@ impl Scanner {
 
     /// Begins to scan something that comes in pieces.
     pub fn start(&self, place: &Place) -> Scan<'_> {
-        Scan { scanner: self, place: place.clone(), state: self.start, findings: Findings::default() }
+        Scan {
+            scanner: self,
+            place: place.clone(),
+            pending: Vec::new(),
+            pending_from: 0,
+            findings: Findings::default(),
+        }
     }
 
     /// Scans a stream to its end.
@@ -149,77 +131,85 @@ impl Scanner {
 
     /// How many different byte sequences are looked for.
     pub fn needles(&self) -> usize {
-        self.needles.len()
-    }
-
-    /// Bytes of memory that the search takes.
-    pub fn memory_bytes(&self) -> usize {
-        self.automaton.memory_usage() + self.needles.len() * size_of::<Needle>()
+        self.meanings.len()
     }
 }
 
 /// A scan under way.
-#[derive(Debug)]
 pub struct Scan<'s> {
     scanner: &'s Scanner,
     place: Place,
-    state: StateID,
+    /// What came and could still be the beginning of a needle.
+    pending: Vec<u8>,
+    /// Where in the stream that begins.
+    pending_from: u64,
     findings: Findings,
+}
+
+impl fmt::Debug for Scan<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan")
+            .field("place", &self.place)
+            .field("bytes", &self.findings.bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Scan<'_> {
     /// Scans the next piece.
     pub fn feed(&mut self, piece: &[u8]) {
-        let automaton = &self.scanner.automaton;
-        let mut state = self.state;
-        for (at, &byte) in piece.iter().enumerate() {
-            state = automaton.next_state(Anchored::No, state, byte);
-            if automaton.is_special(state) && automaton.is_match(state) {
-                let end = self.findings.bytes + at as u64 + 1;
-                for index in 0..automaton.match_len(state) {
-                    let needle = self.scanner.needles[automaton.match_pattern(state, index).as_usize()];
-                    self.note(needle, end);
-                }
-            }
-        }
-        self.state = state;
         self.findings.bytes += piece.len() as u64;
+        self.pending.extend_from_slice(piece);
+        // A needle that begins later may go on in the next piece.
+        let done = (self.pending.len() + 1).saturating_sub(self.scanner.needles.longest());
+        self.search(done);
+        self.pending.drain(..done);
+        self.pending_from += done as u64;
     }
 
     /// Ends it.
-    pub fn finish(self) -> Findings {
+    pub fn finish(mut self) -> Findings {
+        self.search(self.pending.len());
         self.findings
     }
 
-    fn note(&mut self, needle: Needle, end: u64) {
-        let owner = &self.scanner.owners[needle.owner as usize];
-        let is_as_stored = needle.encoding == Encoding { form: Form::AsSent, writing: Writing::Raw };
-        if self.place.holds_rows() && owner.right == Right::Rows && is_as_stored {
-            self.findings.allowed += 1;
-            return;
-        }
-        self.findings.total += 1;
-        if self.findings.first.len() < Findings::KEPT {
-            self.findings.first.push(Finding {
-                place: self.place.name().to_owned(),
-                offset: end - u64::from(needle.bytes),
-                set: owner.set,
-                canary: owner.number,
-                message: owner.message,
-                field: owner.field,
-                encoding: needle.encoding,
-            });
-        }
+    /// Looks for needles that begin in this many of the pending bytes.
+    fn search(&mut self, begins_before: usize) {
+        let Self { scanner, place, pending, pending_from, findings } = self;
+        scanner.needles.find(pending, begins_before, |at, needle| {
+            let meaning = scanner.meanings[needle as usize];
+            note(scanner, place, findings, meaning, *pending_from + at as u64);
+        });
+    }
+}
+
+fn note(scanner: &Scanner, place: &Place, findings: &mut Findings, meaning: Meaning, offset: u64) {
+    let owner = &scanner.owners[meaning.owner as usize];
+    let is_as_stored = meaning.encoding == Encoding { form: Form::AsSent, writing: Writing::Raw };
+    if place.holds_rows() && owner.right == Right::Rows && is_as_stored {
+        findings.allowed += 1;
+        return;
+    }
+    findings.total += 1;
+    if findings.first.len() < Findings::KEPT {
+        findings.first.push(Finding {
+            place: place.name().to_owned(),
+            offset,
+            set: owner.set,
+            canary: owner.number,
+            message: owner.message,
+            field: owner.field,
+            encoding: meaning.encoding,
+        });
     }
 }
 
 #[derive(Default)]
 struct Builder {
-    needles: Vec<Needle>,
+    needles: NeedleBytes,
+    meanings: Vec<Meaning>,
     owners: Vec<Owner>,
     plants: Vec<Plant>,
-    /// The needles one behind the other: half a million small vectors would cost more than what is in them.
-    bytes: Vec<u8>,
 }
 
 impl Builder {
@@ -241,8 +231,8 @@ impl Builder {
                     if known.contains(&needle) {
                         continue;
                     }
-                    self.needles.push(Needle { owner, encoding, bytes: needle.len() as u16 });
-                    self.bytes.extend_from_slice(&needle);
+                    self.meanings.push(Meaning { owner, encoding });
+                    self.needles.push(&needle);
                     if canary.right() == Right::Nowhere
                         && self.plants.iter().all(|plant| plant.encoding != encoding)
                     {
@@ -259,22 +249,9 @@ impl Builder {
         }
     }
 
-    fn build(self) -> Result<Scanner, BuildError> {
-        let Self { needles, owners, mut plants, bytes } = self;
-        let mut rest = bytes.as_slice();
-        let patterns = needles.iter().map(|needle| {
-            let (first, others) = rest.split_at(usize::from(needle.bytes));
-            rest = others;
-            first
-        });
-        let tree =
-            noncontiguous::Builder::new().prefilter(false).build(patterns).map_err(|_| BuildError(()))?;
-        drop(bytes);
-        let automaton =
-            contiguous::Builder::new().build_from_noncontiguous(&tree).map_err(|_| BuildError(()))?;
-        drop(tree);
-        let start = automaton.start_state(Anchored::No).map_err(|_| BuildError(()))?;
+    fn build(self) -> Scanner {
+        let Self { needles, meanings, owners, mut plants } = self;
         plants.sort_by_key(|plant| plant.encoding);
-        Ok(Scanner { automaton, start, needles, owners, plants })
+        Scanner { needles: Needles::new(needles), meanings, owners, plants }
     }
 }

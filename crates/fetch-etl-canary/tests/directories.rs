@@ -7,7 +7,7 @@ use fetch_etl_canary::{Canaries, Field, Options, Place, Scanner};
 #[test]
 fn every_file_of_a_tree_is_scanned_and_links_lead_in_no_circle() {
     let canaries = Canaries::new(1, 30);
-    let scanner = Scanner::new(&canaries, Options::default()).unwrap();
+    let scanner = Scanner::new(&canaries, Options::default());
     let address = canaries.all().iter().find(|canary| canary.field() == Field::Ip).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
