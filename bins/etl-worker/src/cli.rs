@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::settings::Inputs;
 
@@ -19,6 +19,7 @@ Examples:
   etl-worker check --config etl.toml              what is wrong with a configuration, what is unsafe
   etl-worker run --config etl.toml                run until SIGTERM or SIGINT
   etl-worker run --config etl.toml --until-empty  work off the queue, then end
+  etl-worker leak-test                            look for values where none may be
 
 Exit codes: 0 done, 1 failed at run time, 2 bad command line or configuration."
 )]
@@ -63,6 +64,28 @@ Examples:
   etl-worker migrate --config etl.toml
   DATABASE_URL=postgres://owner@db/logins etl-worker migrate")]
     Migrate(ConfigArgs),
+    /// Send made-up logins through real workers, and look for their values wherever none may be
+    #[command(after_help = "\
+Examples:
+  etl-worker leak-test
+  etl-worker leak-test --database-url postgres://postgres@127.0.0.1:5432/postgres
+  etl-worker leak-test --plant stderr        a leak on purpose: it must be found, and the exit code is 1
+  etl-worker leak-test --seed 7 --keep       keep the database, to look through it by other means
+
+It starts this program as workers, on a local queue that misbehaves, with RUST_LOG=trace; makes one of them panic and the
+database refuse rows; and scans outputs and database for every value of every message: raw, JSON-escaped, in hex, base64 and
+percent-encoding, other spellings of an address, MD5, SHA-1, SHA-256 and SHA-512 without a key. Before it says that nothing
+was found, it proves for each place that a planted value is found. A Postgres gets databases of its own, which are dropped
+in the end; without --database-url it is an SQLite file.
+
+It does not look at: the workers' memory, swap space, the queue (it holds the messages by design), and what is inside of
+sealed bodies (the message, for whoever holds the private key).
+
+Exit codes: 0 nothing found, 1 something found or the test could not be done, 2 bad command line.")]
+    LeakTest(LeakTestArgs),
+    /// A worker that leak-test starts: it masks as no worker should
+    #[command(hide = true)]
+    LeakTestWorker(LeakTestWorkerArgs),
 }
 
 /// Where the configuration comes from.
@@ -103,4 +126,56 @@ pub struct DemoArgs {
     /// Write to this database instead of a new SQLite file
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
+}
+
+/// What `leak-test` takes.
+#[derive(Debug, Args)]
+pub struct LeakTestArgs {
+    /// A Postgres server: databases of our own are made there, and the one that the URL names is not touched
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// How many made-up logins to send, a third of them bad; each holds about six values that are looked for
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(100..=5_000))]
+    pub messages: u32,
+    /// Makes the same logins again; random by default, and printed
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Keep the databases, and say which they are
+    #[arg(long)]
+    pub keep: bool,
+    /// Leak a value on purpose, there: the proof that it would be found
+    #[arg(long, value_name = "PLACE")]
+    pub plant: Option<PlantPlace>,
+}
+
+/// Where a value can be leaked on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlantPlace {
+    /// A worker prints it
+    Stdout,
+    /// A worker logs it
+    Stderr,
+    /// A worker stores it in place of its mask
+    Database,
+}
+
+/// What `leak-test-worker` takes.
+#[derive(Debug, Args)]
+pub struct LeakTestWorkerArgs {
+    /// What it does with a value that it should mask
+    #[arg(long)]
+    pub masker: Misdeed,
+}
+
+/// What can be done with a value instead of masking it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Misdeed {
+    /// Panic, with the value in the message
+    Panic,
+    /// Print it to stdout, and mask it
+    Print,
+    /// Log it, and mask it
+    Log,
+    /// Return it as its own mask
+    Store,
 }

@@ -59,6 +59,41 @@ fn no_core_dump(pid: u32) {
 #[cfg(not(target_os = "linux"))]
 fn no_core_dump(_: u32) {}
 
+/// Of a process whose memory others of the same user may read, `/proc/<pid>` is that user's; else it is root's.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_other_process_may_read_a_workers_memory() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::os::unix::process::CommandExt as _;
+    use std::process::Command;
+
+    const NOBODY: u32 = 65_534;
+    let is_root = rustix::process::geteuid().is_root();
+    let mut described = worker(&["run"]);
+    described
+        .env("ETL_SOURCE__QUEUE_NAME", "logins")
+        .env("ETL_SOURCE__ENDPOINT_URL", "http://127.0.0.1:1")
+        .env("ETL_SINK__DATABASE_URL", format!("postgres://etl@{CLOSED}/logins"));
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("etl-worker");
+    std::fs::copy(described.get_program(), &program).unwrap();
+    let mut command = Command::new(program);
+    command.args(described.get_args()).env_clear().stdin(std::process::Stdio::null());
+    command.envs(described.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if is_root {
+        // Root's processes are root's whatever they say of themselves, so it runs as somebody else, who has to reach it.
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let mut running = Running::start(&mut command);
+    running.event("not_ready");
+    let owner = |pid: u32| std::fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid();
+    assert_eq!(owner(running.pid()), 0);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
+    assert_ne!(uid.split_whitespace().next(), Some("0"), "of root's own processes this would say nothing");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_not_up_yet_is_waited_for() {
     let database = SqliteFile::new();

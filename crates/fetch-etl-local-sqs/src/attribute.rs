@@ -34,6 +34,20 @@ impl AttributeValue {
     }
 }
 
+impl Attribute {
+    /// A text, with the checks of SendMessage.
+    pub(crate) fn text(name: &str, value: &str) -> Result<Self, SqsError> {
+        check_name(name)?;
+        let value = check_value(name, "String", Some(value.into()), None)?;
+        Ok(Self { name: name.into(), data_type: "String".into(), value })
+    }
+
+    /// What it counts against the limits: name, type and value.
+    pub(crate) fn bytes(&self) -> usize {
+        self.name.len() + self.data_type.len() + self.value.bytes().len()
+    }
+}
+
 /// Checks the attributes of a message. They come, and stay, sorted by name.
 pub(crate) fn check(attributes: AttributeMap<'_>) -> Result<Vec<Attribute>, SqsError> {
     if attributes.len() > MAX_ATTRIBUTES {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::attribute::Attribute;
 use crate::error::SqsError;
 use crate::fault::FaultPlan;
 use crate::message::{Draft, check_text};
@@ -58,12 +59,13 @@ impl QueueHandle {
         &self,
         bodies: impl IntoIterator<Item = B>,
     ) -> Result<usize, SendError> {
-        self.put(bodies, |body| {
+        self.put(bodies.into_iter().map(|body| {
+            let body = body.into();
             if body.is_empty() {
                 return Err(SqsError::missing("MessageBody"));
             }
-            check_text(body)
-        })
+            check_text(&body).map(|()| Draft::new(body))
+        }))
     }
 
     /// Puts messages in that SendMessage would refuse for what they contain: empty ones, or ones with control
@@ -72,19 +74,29 @@ impl QueueHandle {
     /// # Errors
     /// A message longer than the queue's limit ends it; those before it may have been put in.
     pub fn inject<B: Into<String>>(&self, bodies: impl IntoIterator<Item = B>) -> Result<usize, SendError> {
-        self.put(bodies, |_| Ok(()))
+        self.put(bodies.into_iter().map(|body| Ok(Draft::new(body.into()))))
     }
 
-    fn put<B: Into<String>>(
+    /// As [`inject`](Self::inject), each body with message attributes: names and values of the type String.
+    ///
+    /// # Errors
+    /// A message longer than the queue's limit, or an attribute that SendMessage would refuse, ends it; those before it may
+    /// have been put in.
+    pub fn inject_with_attributes<'m>(
         &self,
-        bodies: impl IntoIterator<Item = B>,
-        check: impl Fn(&str) -> Result<(), SqsError>,
+        messages: impl IntoIterator<Item = (&'m str, &'m [(String, String)])>,
     ) -> Result<usize, SendError> {
-        let mut drafts = bodies.into_iter().enumerate().map(|(position, body)| {
-            let body = body.into();
-            // Checks and digests take most of the time, and none of it is spent with the queue locked.
-            check(&body).map(|()| Draft::new(body)).map_err(|source| SendError { position, source })
-        });
+        self.put(messages.into_iter().map(|(body, attributes)| {
+            let attributes = attributes.iter().map(|(name, value)| Attribute::text(name, value));
+            Ok(Draft::new(body).with_attributes(attributes.collect::<Result<_, _>>()?))
+        }))
+    }
+
+    fn put(&self, drafts: impl Iterator<Item = Result<Draft, SqsError>>) -> Result<usize, SendError> {
+        // Checks and digests take most of the time, and none of it is spent with the queue locked.
+        let mut drafts = drafts
+            .enumerate()
+            .map(|(position, draft)| draft.map_err(|source| SendError { position, source }));
         let mut sent = 0;
         loop {
             let chunk = drafts.by_ref().take(CHUNK).collect::<Result<Vec<_>, _>>()?;

@@ -63,6 +63,16 @@ impl Draft {
         Self { bytes: body.len(), body, body_md5, extra: None, delay_s: None }
     }
 
+    /// Adds attributes, which have to be of different names.
+    pub(crate) fn with_attributes(mut self, mut attributes: Vec<Attribute>) -> Self {
+        if !attributes.is_empty() {
+            attributes.sort_by(|a, b| a.name.cmp(&b.name));
+            self.bytes += attributes.iter().map(Attribute::bytes).sum::<usize>();
+            self.extra = Some(Box::new(Extra { attributes, ..Extra::default() }));
+        }
+        self
+    }
+
     pub(crate) fn with_id(self, id: MessageId) -> Arc<Content> {
         Arc::new(Content { id, body_md5: self.body_md5, body: self.body, extra: self.extra })
     }

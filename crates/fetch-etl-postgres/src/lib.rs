@@ -38,8 +38,14 @@
 //! a record, without its body.
 //!
 //! # Compile time
-//! All statements but those of the migrator are checked against the migrations when this crate is compiled. What the check needs
+//! All statements but those of the migrator, and of [`PostgresSink::read_as_text`], which finds out the tables' names, are checked against the migrations when this crate is compiled. What the check needs
 //! to know lies in `.sqlx`; no database is needed, and `DATABASE_URL` is not looked at. `cargo xtask prepare` refreshes it.
+//!
+//! # Values in errors and logs
+//! Errors hold SQLSTATE and the names of constraint, table and column; not Postgres's own text, which quotes values. The server's
+//! log quotes them, too: the row that a constraint refuses, and the parameters of a statement that `log_min_duration_statement`
+//! finds slow. Where our role is a superuser each session switches that off; for a role that is none, a superuser does it once:
+//! `ALTER ROLE etl SET log_error_verbosity = terse; ALTER ROLE etl SET log_parameter_max_length = 0`.
 //!
 //! # Requirements
 //! Postgres 12 or newer; reached directly or through a pooler in session mode.
@@ -53,6 +59,7 @@ mod read;
 mod schema;
 mod session;
 mod sink;
+mod text;
 
 pub use config::PostgresSinkConfig;
 pub use quarantine::{QuarantineCount, QuarantineEntry, QuarantineFilter, QuarantineState, SealedMessage};

@@ -188,6 +188,21 @@ async fn set_up(connection: &mut PgConnection, statement_timeout: Duration) -> s
         ) AS settings (name, value)",
         millis
     )
+    .fetch_one(&mut *connection)
+    .await?;
+    keep_values_out_of_the_servers_log(connection).await
+}
+
+/// The server's log quotes a row that a constraint refuses, and the parameters of a statement that is slow. Only a superuser can
+/// switch that off for a session; for other roles a superuser can do it once, with `ALTER ROLE … SET`.
+async fn keep_values_out_of_the_servers_log(connection: &mut PgConnection) -> sqlx::Result<()> {
+    // By way of pg_settings: Postgres 12 does not know the second one.
+    sqlx::query!(
+        "SELECT count(set_config(settings.name, wanted.value, false))
+        FROM (VALUES ('log_error_verbosity', 'terse'), ('log_parameter_max_length', '0')) AS wanted (name, value)
+        JOIN pg_settings AS settings ON settings.name = wanted.name
+        WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper)"
+    )
     .fetch_one(connection)
     .await?;
     Ok(())

@@ -234,3 +234,51 @@ async fn sessions_keep_what_they_say_is_stored() {
     sink.write(&batch(vec![good("m-1")])).await.unwrap();
     assert_eq!(bench.one::<String>("SELECT value FROM seen").await, "on");
 }
+
+/// Postgres quotes a refused row, and the parameters of a slow statement, in its own log, unless the session tells it not to.
+#[tokio::test]
+async fn sessions_of_a_superuser_keep_values_out_of_the_servers_log() {
+    let mut bench = Bench::open().await;
+    bench
+        .execute(
+            "CREATE TABLE seen (verbosity text, parameters text);
+             CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 INSERT INTO seen VALUES
+                     (current_setting('log_error_verbosity'), current_setting('log_parameter_max_length', true));
+                 RETURN NEW;
+             END $$;
+             CREATE TRIGGER see BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION see()",
+        )
+        .await;
+    bench.write(vec![good("m-1")]).await.unwrap();
+    assert_eq!(bench.one::<String>("SELECT verbosity FROM seen").await, "terse");
+    // Postgres 12 has no such setting, and quotes parameters only where it is told to log all statements.
+    let parameters = bench.one::<Option<String>>("SELECT nullif(parameters, '') FROM seen").await;
+    assert!(parameters.is_none_or(|bytes| bytes == "0"));
+}
+
+#[tokio::test]
+async fn a_role_that_is_no_superuser_writes_without_those_settings() {
+    let mut bench = Bench::open().await;
+    let role = format!("writer_{}", bench.database.name());
+    bench
+        .execute(&format!(
+            "CREATE ROLE {role} LOGIN;
+             GRANT USAGE ON SCHEMA etl TO {role};
+             GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA etl, public TO {role};
+             GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA etl TO {role}"
+        ))
+        .await;
+    let (scheme, rest) = bench.database.url().split_once("://").unwrap();
+    let host = rest.split_once('@').map_or(rest, |(_, host)| host);
+    let config = PostgresSinkConfig::new(format!("{scheme}://{role}@{host}"));
+    let written = async {
+        let sink = PostgresSink::connect(config).await?;
+        let report = sink.write(&batch(vec![good("m-1")])).await?;
+        sink.close().await;
+        Ok::<_, fetch_etl_core::SinkError>(report)
+    }
+    .await;
+    bench.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    assert_eq!(written.unwrap().inserted, 1);
+}

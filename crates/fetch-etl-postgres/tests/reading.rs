@@ -1,5 +1,7 @@
 //! The small looks at what is stored.
 
+use std::collections::BTreeMap;
+
 use fetch_etl_postgres::{LOGIN_COLUMNS, QUARANTINE_COLUMNS};
 
 use crate::support::{Bench, bad, good, goods};
@@ -47,4 +49,28 @@ async fn rejects_are_shown_and_counted() {
     );
     assert_eq!((shown(2, "key"), shown(2, "field"), shown(2, "line")), (Some("r-3"), Some("user_id"), None));
     assert_eq!(shown(2, "receive_count"), Some("1"));
+}
+
+#[tokio::test]
+async fn all_tables_are_read_as_text() {
+    let bench = Bench::open().await;
+    bench.write(goods(0..200)).await.unwrap();
+    bench.write(vec![bad("a-reject")]).await.unwrap();
+    let mut texts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    bench
+        .sink
+        .read_as_text(|table, piece| texts.entry(table.to_owned()).or_default().extend_from_slice(piece))
+        .await
+        .unwrap();
+    let lines = |table: &str| String::from_utf8(texts[table].clone()).unwrap().lines().count();
+    assert_eq!((lines("user_logins"), lines("etl.ledger"), lines("etl.quarantine")), (200, 201, 1));
+    let text = String::from_utf8(texts["user_logins"].clone()).unwrap();
+    let columns: Vec<_> = text.lines().next().unwrap().split('\t').collect();
+    assert_eq!(columns.len(), LOGIN_COLUMNS.len());
+    assert!(columns[0].starts_with("user of "), "{}", columns[0]);
+    assert!(
+        !texts.keys().any(|table| table.contains("ledger_2")),
+        "partitions are read with their table: {:?}",
+        texts.keys()
+    );
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod leak_test;
 mod migrate;
 mod run;
 
@@ -16,7 +17,7 @@ use crate::telemetry::{self, Format};
 /// Does what the command line says, and returns the exit code.
 pub fn execute(cli: Cli, not_hardened: &[&str]) -> u8 {
     let format = Format::of_stderr();
-    let is_worker = matches!(cli.command, Command::Run(_));
+    let is_worker = matches!(cli.command, Command::Run(_) | Command::LeakTestWorker(_));
     // What the other commands have to say is their result.
     let level = if is_worker { LevelFilter::INFO } else { LevelFilter::WARN };
     let outcome = telemetry::init(format, level).map_err(|error| Failure::usage(error.to_string())).and_then(|()| {
@@ -47,6 +48,8 @@ fn in_runtime(command: Command) -> Result<ExitCode, Failure> {
             Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Check(args) => Box::pin(check::run(args)).await,
             Command::Migrate(args) => migrate::run(args).await,
+            Command::LeakTest(args) => Box::pin(leak_test::run(args)).await,
+            Command::LeakTestWorker(args) => Box::pin(leak_test::misdeeds::run(&args)).await,
         }
     });
     let outcome = runtime.block_on(task);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetch_etl_core::MessageSource;
 use fetch_etl_core::login::LoginSchema;
 use fetch_etl_core::pipeline::Pipeline;
+use fetch_etl_core::{Masker, MessageSource};
 use fetch_etl_mask::UNKEYED_WARNING;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -21,13 +21,22 @@ use crate::{masking, queue, report, sealing, signals};
 const WAIT_UNTIL_EMPTY: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
-    let mut settings = Loaded::read(&args.config.inputs())?.settings()?;
-    settings.pipeline.until_empty = args.until_empty;
-    if args.until_empty && !settings.source.wait_time_is_explicit {
+    let settings = Loaded::read(&args.config.inputs())?.settings()?;
+    let masker = masking::build(&settings.masking)?;
+    run_with(settings, masker, args.until_empty).await
+}
+
+/// The worker, whatever masks.
+pub(super) async fn run_with(
+    mut settings: Settings,
+    masker: Arc<dyn Masker>,
+    until_empty: bool,
+) -> Result<ExitCode, Failure> {
+    settings.pipeline.until_empty = until_empty;
+    if until_empty && !settings.source.wait_time_is_explicit {
         settings.source.wait_time = settings.source.wait_time.min(WAIT_UNTIL_EMPTY);
     }
     queue::check(&settings.source)?;
-    let masker = masking::build(&settings.masking)?;
     let sealer = sealing::build(settings.recipient.as_ref())?;
     let stop = signals::cancel_on_signal()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {}", error.kind())))?;
@@ -51,7 +60,7 @@ pub(super) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     if let Some(sealer) = sealer {
         pipeline = pipeline.with_sealer(sealer);
     }
-    let progress = if args.until_empty {
+    let progress = if until_empty {
         Progress::bar(pipeline.stats(), backlog(&*source).await)
     } else {
         Progress::log(pipeline.stats())

@@ -110,12 +110,15 @@ async fn dump(bench: &Bench, scanner: &Scanner, expected: u64) -> Trial<u64> {
         .spawn()
         .map_err(|error| format!("pg_dumpall: {error}"))?;
     let stdout = dumping.stdout.take().ok_or("pg_dumpall has no stdout")?;
-    let findings = scanner.scan(&Place::with_rows("pg_dump"), stdout).map_err(|error| format!("pg_dumpall: {error}"))?;
+    let findings =
+        scanner.scan(&Place::with_rows("pg_dump"), stdout).map_err(|error| format!("pg_dumpall: {error}"))?;
     if !dumping.wait().is_ok_and(|status| status.success()) {
         return Err("pg_dumpall failed".to_owned());
     }
     let findings = with_rows(findings, "pg_dump")?;
-    if expected == 0 { clean(Ok(findings)).map(|findings| findings.bytes) } else if findings.total == expected {
+    if expected == 0 {
+        clean(Ok(findings)).map(|findings| findings.bytes)
+    } else if findings.total == expected {
         Ok(findings.bytes)
     } else {
         Err(format!("{} values are planted in the dump, {} were found", expected, findings.total))
@@ -125,7 +128,10 @@ async fn dump(bench: &Bench, scanner: &Scanner, expected: u64) -> Trial<u64> {
 async fn plant_in_a_table(admin: &mut PgConnection, campaign: &Campaign) -> Trial {
     let nowhere = campaign.planted.all().iter().find(|canary| canary.field().as_str() == "device_id");
     let value = nowhere.ok_or("there is no canary to plant")?.value();
-    sqlx::raw_sql("CREATE TABLE planted (value text)").execute(&mut *admin).await.map_err(|error| error.to_string())?;
+    sqlx::raw_sql("CREATE TABLE planted (value text)")
+        .execute(&mut *admin)
+        .await
+        .map_err(|error| error.to_string())?;
     let planted = sqlx::query("INSERT INTO planted VALUES ($1)").bind(value).execute(admin).await;
     planted.map(drop).map_err(|error| error.to_string())
 }
