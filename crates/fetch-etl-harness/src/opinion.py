@@ -21,30 +21,51 @@ class Rejected(Exception):
     pass
 
 
-def pairs(items):
-    names = [name for name, _ in items if name in FIELDS]
-    if len(names) != len(set(names)):
-        raise Rejected
-    return dict(items)
+class Object(dict):
+    def __init__(self, pairs):
+        super().__init__(pairs)
+        names = [name for name, _ in pairs if name in FIELDS]
+        self.repeats = len(names) != len(set(names))
 
 
 def refuse_constant(_):
     raise Rejected
 
 
+def finite(text):
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise Rejected
+    return number
+
+
+def check(value, depth=1):
+    """All of a message must be sound, also what nobody looks at: its texts Unicode, its nesting no deeper than 127."""
+    if isinstance(value, str):
+        if any(0xD800 <= ord(c) <= 0xDFFF for c in value):
+            raise Rejected
+    elif isinstance(value, (dict, list)):
+        if depth > 127:
+            raise Rejected
+        for item in value.items() if isinstance(value, dict) else value:
+            for part in item if isinstance(value, dict) else (item,):
+                check(part, depth + 1)
+
+
 def decode(body):
     try:
-        event = json.loads(body, object_pairs_hook=pairs, parse_constant=refuse_constant)
+        event = json.loads(body, object_pairs_hook=Object, parse_constant=refuse_constant, parse_float=finite)
         body.encode("utf-8")
     except (ValueError, RecursionError):
         raise Rejected from None
-    if not isinstance(event, dict) or any(name not in event for name in FIELDS):
+    check(event)
+    if not isinstance(event, dict) or event.repeats or any(name not in event for name in FIELDS):
         raise Rejected
     for name in FIELDS:
         value = event[name]
         if value is None and name != "user_id":
             continue
-        if not isinstance(value, str) or any(0xD800 <= ord(c) <= 0xDFFF for c in value):
+        if not isinstance(value, str):
             raise Rejected
         if name in LENGTHS and (len(value) > LENGTHS[name] or "\0" in value):
             raise Rejected

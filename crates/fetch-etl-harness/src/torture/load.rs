@@ -99,7 +99,7 @@ impl Damaged {
 
     fn next(&mut self) -> String {
         let mut bytes = self.any().into_bytes();
-        for _ in 0..self.rng.usize(1..6) {
+        for _ in 0..self.rng.usize(1..4) {
             self.damage(&mut bytes);
         }
         String::from_utf8_lossy(&bytes).into_owned()
