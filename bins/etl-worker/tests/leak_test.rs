@@ -128,7 +128,7 @@ async fn on_postgres_nothing_is_found_and_nothing_left() {
     is_clean(&ended, &["table user_logins", "tables of the schema etl", "sessions of the database"]);
     // Whether the server's files can be read depends on the machine; that is said, either way.
     for (place, missing) in [
-        ("data directory, pg_wal  ", "not looked at: the server's data directory and WAL, because "),
+        ("data directory and WAL  ", "not looked at: the server's data directory and WAL, because "),
         ("the server's log  ", "not looked at: the server's log, because "),
         ("pg_stat_statements  ", "not looked at: pg_stat_statements, because "),
     ] {
