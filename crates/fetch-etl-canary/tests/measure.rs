@@ -34,7 +34,14 @@ fn measure() {
         random.iter().take(32 << 20).flat_map(|byte| format!("{byte:02x}").into_bytes()).collect();
     let line = r#"{"timestamp":"2026-11-24T18:00:00.000000Z","level":"TRACE","event":"received","messages":10,"target":"fetch_etl_core::pipeline::receive"}"#;
     let log = format!("{line}\n").repeat((64 << 20) / line.len());
-    for (name, stream) in [("random bytes", &random[..]), ("hex", &hex[..]), ("log lines", log.as_bytes())] {
+    let zeros = vec![0; 64 << 20];
+    for (name, stream) in [
+        ("random bytes", &random[..]),
+        ("hex", &hex[..]),
+        ("log lines", log.as_bytes()),
+        ("zeros", &zeros[..]),
+        ("zeros in hex", "0".repeat(64 << 20).as_bytes()),
+    ] {
         let started = cpu();
         let findings = scanner.scan(&Place::nowhere(name), stream).unwrap();
         assert!(findings.is_clean());
