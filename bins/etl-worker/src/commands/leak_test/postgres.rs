@@ -42,8 +42,8 @@ impl Server {
             let create = format!("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", server.name(part));
             if let Err(error) = server.execute(create).await {
                 let failure = creating_failed(&error);
-                // The first may be there already.
-                server.drop_all().await?;
+                // The first may be there already; where nothing can be made, nothing can be dropped either.
+                let _ = server.drop_all().await;
                 return Err(failure);
             }
         }
