@@ -135,7 +135,7 @@ pub struct LeakTestArgs {
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
     /// How many made-up logins to send, a third of them bad; each holds about six values that are looked for
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(100..=5_000))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(100..=20_000))]
     pub messages: u32,
     /// Makes the same logins again; random by default, and printed
     #[arg(long, value_name = "N")]

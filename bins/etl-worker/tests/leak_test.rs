@@ -5,23 +5,24 @@ use std::process::Command;
 use fetch_etl_testing::postgres::TestDatabase;
 use sqlx::AssertSqlSafe;
 
-use crate::support::{Finished, SqliteFile, finish, local_queue, login, worker};
+use crate::support::{Finished, PATIENCE, SqliteFile, finish, finish_within, local_queue, login, worker};
 
 /// As few messages as show every kind of them.
 const MESSAGES: &str = "100";
-const SEED: &str = "7";
 
-/// A leak test with few messages, in a directory of its own for whatever it makes.
+/// A leak test with few messages, in a directory of its own for whatever it makes. Each has a seed of its own: tests share a server and
+/// its WAL, and one would find what another planted.
 fn leak_test(args: &[&str]) -> (Finished, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let mut command = worker(&["leak-test", "--messages", MESSAGES, "--seed", SEED]);
+    let mut command = worker(&["leak-test", "--messages", MESSAGES]);
     command.args(args).env("TMPDIR", directory.path());
     // What is set for the user's own worker must not reach the test's.
     command
         .env("ETL_SINK__DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing")
         .env("ETL_NO_SUCH_KEY", "1")
         .env("RUST_LOG", "error");
-    (finish(&mut command), directory)
+    // Several workers one after another, each with waits of its own.
+    (finish_within(5 * PATIENCE, &mut command), directory)
 }
 
 /// A row of the table: bytes, proof, findings.
@@ -80,7 +81,8 @@ fn is_found(ended: &Finished, place: &str, field: &str) {
     assert_eq!(*code, Some(1), "{stdout}{stderr}");
     assert_ne!(row(stdout, place)[2], "0", "{stdout}");
     let found: Vec<_> = stdout.lines().filter(|line| line.starts_with("found: ")).collect();
-    assert!(!found.is_empty() && found.iter().all(|line| line.contains(place)), "{found:?}");
+    assert_eq!(found.len(), 2, "ip and device_id, and nowhere else: {found:?}");
+    assert!(found.iter().all(|line| line.contains(place)), "{found:?}");
     let said = found.iter().find(|line| line.contains(&format!("({field} of message 0)")));
     let said = said.unwrap_or_else(|| panic!("{field}: {found:?}"));
     assert!(said.contains("canary ") && said.ends_with("as it was sent, raw"), "{said}");
@@ -128,7 +130,7 @@ async fn on_postgres_nothing_is_found_and_nothing_left() {
     is_clean(&ended, &["table user_logins", "tables of the schema etl", "sessions of the database"]);
     // Whether the server's files can be read depends on the machine; that is said, either way.
     for (place, missing) in [
-        ("data directory, pg_wal  ", "not looked at: the server's data directory and WAL, because "),
+        ("data directory and WAL  ", "not looked at: the server's data directory and WAL, because "),
         ("the server's log  ", "not looked at: the server's log, because "),
         ("pg_stat_statements  ", "not looked at: pg_stat_statements, because "),
     ] {

@@ -48,11 +48,16 @@ impl From<Output> for Finished {
 
 /// Runs the worker to its end, which must come by itself.
 pub(crate) fn finish(command: &mut Command) -> Finished {
+    finish_within(PATIENCE, command)
+}
+
+/// The same for what takes longer.
+pub(crate) fn finish_within(patience: Duration, command: &mut Command) -> Finished {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let pid = child.id();
     let (sender, ended) = channel();
     std::thread::spawn(move || sender.send(child.wait_with_output()));
-    let output = ended.recv_timeout(PATIENCE).or_else(|_| {
+    let output = ended.recv_timeout(patience).or_else(|_| {
         kill_process(pid_of(pid), Signal::KILL).unwrap();
         ended.recv()
     });

@@ -25,6 +25,8 @@ pub struct Campaign {
     pub panicking: Canaries,
     /// For a database that refuses their rows and quotes them; see [`REFUSED_LOCALES`](Self::REFUSED_LOCALES).
     pub refused: Canaries,
+    /// For a worker that leaks on purpose; one message.
+    pub planted: Canaries,
 }
 
 impl Campaign {
@@ -40,7 +42,14 @@ impl Campaign {
             plain: Canaries::made_of(&MIXED, "plain", seed_of(1), messages.div_ceil(4)),
             panicking: Canaries::made_of(&[FATAL], "panicking", seed_of(2), 10),
             refused: Canaries::made_of(&[GOOD, REFUSED], "refused", seed_of(3), 20),
+            planted: Canaries::made_of(&[GOOD], "planted", seed_of(4), 1),
         }
+    }
+
+    /// All of its parts.
+    pub fn parts(&self) -> [&Canaries; 5] {
+        let Self { keyed, plain, panicking, refused, planted } = self;
+        [keyed, plain, panicking, refused, planted]
     }
 
     /// Finds all of them.
@@ -52,6 +61,7 @@ impl Campaign {
             (&self.plain, plain),
             (&self.panicking, keyed),
             (&self.refused, keyed),
+            (&self.planted, keyed),
         ])
     }
 }

@@ -1,7 +1,8 @@
 //! Hundreds of thousands of byte sequences, looked for at once.
 //!
-//! All are at least eight bytes long. The first eight of each are its key; a bit map says which keys there may be, so that nearly
-//! all positions of a stream cost one look at two megabytes, which a cache holds. An Aho-Corasick automaton of as many needles takes
+//! All are at least eight bytes long. The last eight of each are its key (the first ones of many are alike: zeros above all, and
+//! streams have many zeros); a bit map says which keys there may be, so that nearly all positions of a stream cost one look at two
+//! megabytes, which a cache holds. An Aho-Corasick automaton of as many needles takes
 //! hundreds, and each byte of a stream is a miss or two of every cache.
 
 use crate::encoding::MIN_NEEDLE;
@@ -67,15 +68,19 @@ impl Needles {
         self.longest
     }
 
-    /// Tells of every needle that begins in this many of the bytes, where it begins.
-    pub(crate) fn find(&self, bytes: &[u8], begins_before: usize, mut found: impl FnMut(usize, u32)) {
-        for (at, window) in bytes.windows(MIN_NEEDLE).take(begins_before).enumerate() {
+    /// Tells of every needle that ends behind the first `known` of the bytes, where it begins.
+    pub(crate) fn find(&self, bytes: &[u8], known: usize, mut found: impl FnMut(usize, u32)) {
+        let first = (known + 1).saturating_sub(MIN_NEEDLE);
+        let windows = bytes.get(first..).unwrap_or_default().windows(MIN_NEEDLE);
+        for (at, window) in windows.enumerate() {
             let Some(key) = key(window) else { continue };
             let bit = key >> (64 - MAP_BITS);
             if self.map[(bit >> 6) as usize] & (1 << (bit & 63)) != 0 {
+                let until = &bytes[..first + at + MIN_NEEDLE];
                 for number in self.with_key(key) {
-                    if bytes[at..].starts_with(self.needles.get(number)) {
-                        found(at, number);
+                    let needle = self.needles.get(number);
+                    if until.ends_with(needle) {
+                        found(until.len() - needle.len(), number);
                     }
                 }
             }
@@ -90,10 +95,10 @@ impl Needles {
     }
 }
 
-/// The first eight bytes, stirred so that the first bits of the result depend on all of them; no two are stirred into one.
+/// The last eight bytes, stirred so that the first bits of the result depend on all of them; no two are stirred into one.
 fn key(bytes: &[u8]) -> Option<u64> {
-    let first = u64::from_le_bytes(*bytes.first_chunk()?);
+    let last = u64::from_le_bytes(*bytes.last_chunk()?);
     // An odd factor (the golden ratio) moves low bits up; the shift brings the high ones down before.
-    let folded = first ^ (first >> 32);
+    let folded = last ^ (last >> 32);
     Some(folded.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }

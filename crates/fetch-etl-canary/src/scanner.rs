@@ -97,13 +97,7 @@ impl Scanner {
 
     /// Begins to scan something that comes in pieces.
     pub fn start(&self, place: &Place) -> Scan<'_> {
-        Scan {
-            scanner: self,
-            place: place.clone(),
-            pending: Vec::new(),
-            pending_from: 0,
-            findings: Findings::default(),
-        }
+        Scan { scanner: self, place: place.clone(), end: Vec::new(), findings: Findings::default() }
     }
 
     /// Scans a stream to its end.
@@ -139,10 +133,8 @@ impl Scanner {
 pub struct Scan<'s> {
     scanner: &'s Scanner,
     place: Place,
-    /// What came and could still be the beginning of a needle.
-    pending: Vec<u8>,
-    /// Where in the stream that begins.
-    pending_from: u64,
+    /// The end of what came: a needle may begin in it.
+    end: Vec<u8>,
     findings: Findings,
 }
 
@@ -158,28 +150,21 @@ impl fmt::Debug for Scan<'_> {
 impl Scan<'_> {
     /// Scans the next piece.
     pub fn feed(&mut self, piece: &[u8]) {
-        self.findings.bytes += piece.len() as u64;
-        self.pending.extend_from_slice(piece);
-        // A needle that begins later may go on in the next piece.
-        let done = (self.pending.len() + 1).saturating_sub(self.scanner.needles.longest());
-        self.search(done);
-        self.pending.drain(..done);
-        self.pending_from += done as u64;
+        let Self { scanner, place, end, findings } = self;
+        let known = end.len();
+        let begin = findings.bytes - known as u64;
+        end.extend_from_slice(piece);
+        scanner.needles.find(end, known, |at, needle| {
+            let meaning = scanner.meanings[needle as usize];
+            note(scanner, place, findings, meaning, begin + at as u64);
+        });
+        findings.bytes += piece.len() as u64;
+        end.drain(..end.len().saturating_sub(scanner.needles.longest() - 1));
     }
 
     /// Ends it.
-    pub fn finish(mut self) -> Findings {
-        self.search(self.pending.len());
+    pub fn finish(self) -> Findings {
         self.findings
-    }
-
-    /// Looks for needles that begin in this many of the pending bytes.
-    fn search(&mut self, begins_before: usize) {
-        let Self { scanner, place, pending, pending_from, findings } = self;
-        scanner.needles.find(pending, begins_before, |at, needle| {
-            let meaning = scanner.meanings[needle as usize];
-            note(scanner, place, findings, meaning, *pending_from + at as u64);
-        });
     }
 }
 

@@ -45,9 +45,14 @@ pub(super) async fn run(args: LeakTestArgs) -> Result<ExitCode, Failure> {
     // Whatever happens in between, the databases go, or are named.
     let outcome = Box::pin(test(&args, &store, &stop)).await;
     let kept = store.end(args.keep).await;
+    if let Ok(search) = &outcome {
+        report::print(&shown::results(search));
+    }
+    for line in kept.as_deref().unwrap_or_default() {
+        report::print(&format!("{line}\n"));
+    }
     let search = outcome?;
-    report::print(&shown::results(&search));
-    kept?.iter().for_each(|line| report::print(&format!("{line}\n")));
+    kept?;
     verdict(&search)
 }
 
@@ -114,7 +119,8 @@ impl Test<'_> {
         match self.store {
             Store::Sqlite { directory } => {
                 let place = Place::with_rows("SQLite files");
-                self.search.directory(self.scanner, place, directory.path());
+                let root = directory.path();
+                self.search.files(self.scanner, place, root, &[root.to_owned()]);
             }
             Store::Postgres { server } => {
                 self.search.add(activity);
@@ -255,7 +261,7 @@ impl Test<'_> {
             PlantPlace::Stderr => "log",
             PlantPlace::Database => "store",
         };
-        self.queues.put(PLANTED, self.campaign.panicking.messages().take(1))?;
+        self.queues.fill(PLANTED, &self.campaign.planted)?;
         let command = ["leak-test-worker", "--masker", misdeed];
         let ran = self.work("worker that leaks", &command, PLANTED, Part::Keyed, masking, activity).await?;
         must_end_with(&ran, 0)?;
@@ -362,14 +368,8 @@ impl Test<'_> {
     }
 
     fn look_at_files(&mut self, files: &postgres::Files) {
-        for directory in &files.parts {
-            let name = directory.strip_prefix(&files.data).unwrap_or(directory).display().to_string();
-            self.search.directory(
-                self.scanner,
-                Place::with_rows(format!("data directory, {name}")),
-                directory,
-            );
-        }
+        let place = Place::with_rows("data directory and WAL");
+        self.search.files(self.scanner, place, &files.data, &files.parts);
         match &files.log {
             Ok(path) => match std::fs::read(path) {
                 Ok(log) => self.search.bytes(self.scanner, Place::nowhere("the server's log"), &log),
@@ -459,8 +459,8 @@ mod tests {
 
     #[test]
     fn the_schema_does_with_every_message_what_its_maker_expects() {
-        let Campaign { keyed, plain, panicking, refused } = Campaign::new(3, 1_000);
-        for message in [&keyed, &plain, &panicking, &refused].into_iter().flat_map(|set| set.messages()) {
+        let campaign = Campaign::new(3, 1_000);
+        for message in campaign.parts().into_iter().flat_map(|set| set.messages()) {
             let decoded = LoginSchema.decode_and_mask(Pii::wrap(message.body().as_bytes()), &Sha512Masker);
             let reason = decoded.err().map(|reject| reject.reason.as_str());
             let expected = match message.expected() {

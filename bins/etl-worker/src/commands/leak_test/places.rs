@@ -1,7 +1,9 @@
 //! Scanning places, and proving of each that the scan works.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
 
 use fetch_etl_canary::{DirectoryScan, Finding, Findings, Place, Scan, Scanner};
 
@@ -43,21 +45,34 @@ impl Search {
         self.looked.push(look.finish());
     }
 
-    /// Scans all files of a tree.
-    pub(super) fn directory(&mut self, scanner: &Scanner, place: Place, directory: &Path) {
-        let DirectoryScan { findings, unreadable, .. } = match scanner.scan_directory(&place, directory) {
-            Ok(scan) => scan,
-            Err(error) => return self.not_looked(place.name(), &error.kind().to_string()),
-        };
-        if let Some((path, kind)) = unreadable.first() {
-            let text = format!(
-                "{} of its files, because they cannot be read ({kind}), such as {}",
-                unreadable.len(),
-                path.display()
-            );
-            self.not_looked(place.name(), &text);
+    /// Scans files, and all files of trees, as one place. Their paths are told as seen from `root`.
+    pub(super) fn files(&mut self, scanner: &Scanner, place: Place, root: &Path, paths: &[PathBuf]) {
+        let mut findings = Findings::default();
+        let mut unreadable = Vec::new();
+        for path in paths {
+            let name = path.strip_prefix(root).unwrap_or(path).display();
+            let part = Place::with_rows(format!("{}, {name}", place.name()));
+            let scanned = if path.is_dir() {
+                scanner.scan_directory(&part, path)
+            } else {
+                let scanned = File::open(path).and_then(|file| scanner.scan(&part, file));
+                scanned.map(|findings| DirectoryScan { findings, ..DirectoryScan::default() })
+            };
+            match scanned {
+                Ok(scan) => {
+                    findings.add(scan.findings);
+                    unreadable.extend(scan.unreadable);
+                }
+                // Files come and go.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => unreadable.push((path.clone(), error.kind())),
+            }
         }
-        let (planted, found) = prove(scanner, &place, &first_bytes(directory));
+        if let Some((path, kind)) = unreadable.first() {
+            let because = format!("they cannot be read, such as {} ({kind})", path.display());
+            self.not_looked(&format!("{} of {}", unreadable.len(), place.name()), &because);
+        }
+        let (planted, found) = prove(scanner, &place, &first_bytes(paths));
         self.looked.push(Looked { place, findings, planted, found });
     }
 
@@ -119,20 +134,17 @@ fn prove(scanner: &Scanner, place: &Place, sample: &[u8]) -> (usize, usize) {
     (plants.len(), found)
 }
 
-/// The beginning of some file of a tree.
-fn first_bytes(directory: &Path) -> Vec<u8> {
-    use std::io::Read as _;
+/// The beginnings of some files.
+fn first_bytes(paths: &[PathBuf]) -> Vec<u8> {
+    let in_directory = |path: &PathBuf| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        if path.is_dir() { entries.map(|entry| entry.path()).collect() } else { vec![path.clone()] }
+    };
     let mut bytes = Vec::new();
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    for entry in entries {
-        let Ok(file) = std::fs::File::open(entry.path()) else { continue };
-        let mut part = Vec::new();
-        if file.take((SAMPLE - bytes.len()) as u64).read_to_end(&mut part).is_ok() {
-            bytes.append(&mut part);
-        }
-        if bytes.len() >= SAMPLE {
-            break;
-        }
+    for path in paths.iter().flat_map(in_directory).filter(|path| path.is_file()) {
+        let room = (SAMPLE - bytes.len()) as u64;
+        // What cannot be read is told elsewhere.
+        let _ = File::open(path).and_then(|file| file.take(room).read_to_end(&mut bytes));
     }
     bytes
 }

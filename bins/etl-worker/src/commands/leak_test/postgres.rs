@@ -16,13 +16,15 @@ pub(super) struct Server {
     url: String,
     options: PgConnectOptions,
     id: String,
+    /// The WAL's file when the test began: the ones before it hold nothing of ours.
+    first_wal: Option<String>,
 }
 
 /// What of a server's files can be read from here.
 pub(super) struct Files {
     /// The data directory.
     pub(super) data: PathBuf,
-    /// In it, the directories that may hold our rows.
+    /// In it, the directories and files that may hold our rows.
     pub(super) parts: Vec<PathBuf>,
     /// The file of the server's log, or why there is none to be read.
     pub(super) log: Result<PathBuf, String>,
@@ -34,16 +36,18 @@ impl Server {
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| Failure::usage("--database-url: it is no URL of a Postgres"))?
             .disable_statement_logging();
-        let server = Self { url: url.to_owned(), options, id: format!("{:012x}", fastrand::u64(..1 << 48)) };
+        let id = format!("{:012x}", fastrand::u64(..1 << 48));
+        let mut server = Self { url: url.to_owned(), options, id, first_wal: None };
         for part in Part::ALL {
             let create = format!("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", server.name(part));
             if let Err(error) = server.execute(create).await {
                 let failure = creating_failed(&error);
-                // The first may be there already.
-                server.drop_all().await?;
+                // The first may be there already; where nothing can be made, nothing can be dropped either.
+                let _ = server.drop_all().await;
                 return Err(failure);
             }
         }
+        server.first_wal = wal_file(&mut server.connect(Part::Keyed).await?).await;
         Ok(server)
     }
 
@@ -128,8 +132,11 @@ impl Server {
             .map_err(|_| "the server does not say which files are ours".to_owned())?;
         let ours: Vec<_> = oids.iter().map(|oid| data.join("base").join(oid.to_string())).collect();
         readable(&data, &ours)?;
-        let others =
-            ["pg_wal", "global", "pg_stat", "pg_stat_tmp", "pg_replslot", "pg_logical", "base/pgsql_tmp"];
+        let wal = match (&self.first_wal, wal_file(&mut connection).await) {
+            (Some(first), Some(last)) => files_between(&data.join("pg_wal"), first, &last)?,
+            _ => return Err("the server does not say which files of its WAL are ours".to_owned()),
+        };
+        let others = ["global", "pg_stat", "pg_stat_tmp", "pg_replslot", "pg_logical", "base/pgsql_tmp"];
         let others = others.iter().map(|name| data.join(name)).filter(|path| path.is_dir());
         let log: sqlx::Result<Option<String>> =
             sqlx::query_scalar("SELECT pg_current_logfile()").fetch_one(&mut connection).await;
@@ -140,8 +147,23 @@ impl Server {
             }
             Err(_) => Err("the role may not see where it is".to_owned()),
         };
-        Ok(Files { parts: ours.iter().cloned().chain(others).collect(), data, log })
+        Ok(Files { parts: ours.iter().cloned().chain(wal).chain(others).collect(), data, log })
     }
+}
+
+/// The file of the WAL that is written to.
+async fn wal_file(connection: &mut PgConnection) -> Option<String> {
+    sqlx::query_scalar("SELECT pg_walfile_name(pg_current_wal_lsn())").fetch_one(connection).await.ok()
+}
+
+/// The files of the WAL from one to another. Those with later names are old ones that are to be written over.
+fn files_between(directory: &Path, first: &str, last: &str) -> Result<Vec<PathBuf>, String> {
+    let entries = std::fs::read_dir(directory)
+        .map_err(|error| format!("{} cannot be read ({})", directory.display(), error.kind()))?;
+    let is_ours = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| first <= name && name <= last)
+    };
+    Ok(entries.flatten().map(|entry| entry.path()).filter(is_ours).collect())
 }
 
 /// Another machine may have a directory of the same name: only ours has our databases.

@@ -11,8 +11,7 @@ use crate::report::{grouped, table};
 const SHOWN: usize = 20;
 
 pub(super) fn opening(campaign: &Campaign, scanner: &Scanner, seed: u64, database: &str) -> String {
-    let Campaign { keyed, plain, panicking, refused } = campaign;
-    let sets = [keyed, plain, panicking, refused];
+    let sets = campaign.parts();
     let messages: usize = sets.iter().map(|set| set.messages().len()).sum();
     let values: usize = sets.iter().map(|set| set.all().len()).sum();
     format!(

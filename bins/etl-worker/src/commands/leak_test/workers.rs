@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use fetch_etl_canary::{Canaries, Message};
+use fetch_etl_canary::Canaries;
 use fetch_etl_local_sqs::{FaultKind, FaultPlan, LocalSqs, PlanError, QueueConfig, RunningServer};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,10 @@ use crate::failure::Failure;
 use crate::settings::ENV_PREFIX;
 
 /// How long messages stay hidden that got lost on the way.
-const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(4);
+const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a worker waits for more before it takes a queue for empty: longer than the above, or it would not see them again.
+const WAIT_TIME_S: u64 = 3;
 
 /// The queues of a leak test: one for each worker, served by this process.
 pub(super) struct Queues {
@@ -33,17 +36,9 @@ impl Queues {
 
     /// Puts the messages in, with their attributes.
     pub(super) fn fill(&self, name: &str, canaries: &Canaries) -> Result<(), Failure> {
-        self.put(name, canaries.messages())
-    }
-
-    pub(super) fn put<'m>(
-        &self,
-        name: &str,
-        messages: impl Iterator<Item = &'m Message>,
-    ) -> Result<(), Failure> {
         let queue = self.server.queue(name).ok_or_else(|| Failure::failed("a local queue is not there"))?;
         queue
-            .inject_with_attributes(messages.map(|message| (message.body(), message.attributes())))
+            .inject_with_attributes(canaries.messages().map(|message| (message.body(), message.attributes())))
             .map_err(|error| Failure::failed(format!("cannot fill the local queue: {error}")))?;
         Ok(())
     }
@@ -74,7 +69,7 @@ impl Queues {
             ("ETL_SOURCE__QUEUE_URL", self.server.queue_url(name)),
             ("ETL_SOURCE__ENDPOINT_URL", self.server.url()),
             ("ETL_SOURCE__REGION", "us-east-1".to_owned()),
-            ("ETL_SOURCE__WAIT_TIME_S", "1".to_owned()),
+            ("ETL_SOURCE__WAIT_TIME_S", WAIT_TIME_S.to_string()),
             // The local queue looks at neither.
             ("AWS_ACCESS_KEY_ID", "local".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
