@@ -1,4 +1,4 @@
-//! Passwords, on a server of our own: the one for tests may trust everybody.
+//! Roles and passwords, on a server of our own: the one for tests may trust everybody, and roles belong to a whole server.
 
 use fetch_etl_harness::{LocalQueue, Masking};
 use fetch_etl_scratch_postgres::{Binaries, Cluster, Durability};
@@ -10,7 +10,7 @@ use super::fatal::{assert_tells, execute};
 use super::support::{Stage, logins};
 
 /// Passwords for the worker's role; the superuser is trusted.
-const RULES: &str = "host all worker 127.0.0.1/32 scram-sha-256\nhost all postgres 127.0.0.1/32 trust\n";
+const RULES: &str = "host all worker 127.0.0.1/32 scram-sha-256\nhost all postgres,etl 127.0.0.1/32 trust\n";
 const SECRET: &str = "hunter2-first";
 
 async fn server() -> (Cluster, PgConnection, String) {
@@ -64,4 +64,31 @@ async fn a_wrong_password_stops_a_worker_at_start_and_one_that_is_changed_under_
     let count = "SELECT (SELECT count(*) FROM user_logins), (SELECT count(*) FROM etl.quarantine)";
     let counted: (i64, i64) = sqlx::query_as(count).fetch_one(&mut etl).await.expect("rows");
     assert_eq!(counted, (400, 0));
+}
+
+/// The README's own example logs in as `etl`, whose search path begins with the schema of that name: ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_is_called_like_our_schema_takes_the_existing_table_over() {
+    let (cluster, mut owner, _) = server().await;
+    execute(&mut owner, "CREATE ROLE etl LOGIN").await;
+    execute(&mut owner, "CREATE DATABASE logins OWNER etl").await;
+    let mut etl = PgConnection::connect(&format!("postgres://etl@127.0.0.1:{}/logins", cluster.port()))
+        .await
+        .expect("etl is trusted");
+    let existing = "CREATE TABLE user_logins (user_id varchar(128), device_type varchar(32), masked_ip varchar(256),
+                        masked_device_id varchar(256), locale varchar(32), app_version integer, create_date date);
+                    INSERT INTO user_logins (user_id) VALUES ('first')";
+    execute(&mut etl, existing).await;
+    let stage = Stage::with_queue(Masking::Sha512, LocalQueue::start(600, &[])).await;
+    stage.queue.send(logins(20)).await;
+    let url = format!("postgres://etl@127.0.0.1:{}/logins", cluster.port());
+    stage.worker_on(&url, &["--until-empty"]).wait().assert_code(0);
+    let count = "SELECT count(*), count(message_id) FROM public.user_logins";
+    let counted: (i64, i64) = sqlx::query_as(count).fetch_one(&mut etl).await.expect("rows");
+    assert_eq!(counted, (21, 20), "all rows are in the table that was there");
+    let elsewhere: bool = sqlx::query_scalar("SELECT to_regclass('etl.user_logins') IS NOT NULL")
+        .fetch_one(&mut etl)
+        .await
+        .expect("an answer");
+    assert!(!elsewhere, "no second table");
 }

@@ -64,7 +64,9 @@ impl Sessions {
     /// refuses it, so that the reason is known.
     pub(crate) async fn connect_alone(&self) -> Result<PgConnection, SinkError> {
         let connected = timeout(self.connect_timeout, self.options.connect()).await;
-        let connection = connected.map_err(|_| no_answer(self.connect_timeout))?.map_err(Failure::from)?;
+        let mut connection =
+            connected.map_err(|_| no_answer(self.connect_timeout))?.map_err(Failure::from)?;
+        step_out_of_our_schema(&mut connection).await.map_err(Failure::from)?;
         Ok(connection)
     }
 
@@ -160,8 +162,18 @@ impl Drop for Session {
     }
 }
 
+/// Where the role is called `etl`, the usual search path begins with our schema of that name, and `user_logins` would mean a
+/// table in it rather than the one that others know. The path loses that part then.
+async fn step_out_of_our_schema(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let path = r#"SELECT set_config('search_path', regexp_replace(current_setting('search_path'), '"\$user"\s*,\s*', ''), false)
+                 WHERE current_user = 'etl'"#;
+    sqlx::query(path).execute(connection).await?;
+    Ok(())
+}
+
 /// Settings that our statements count on, whatever the role's or the database's defaults are.
 async fn set_up(connection: &mut PgConnection, statement_timeout: Duration) -> sqlx::Result<()> {
+    step_out_of_our_schema(connection).await?;
     let millis = statement_timeout.as_millis().clamp(1, i32::MAX as u128).to_string();
     // - synchronous_commit: off would let a crash of the server take back what we said is stored. Every other value flushes,
     //   and some are stricter than `on`, so they stay.
@@ -184,6 +196,7 @@ async fn set_up(connection: &mut PgConnection, statement_timeout: Duration) -> s
 }
 
 async fn set_lock_timeout(connection: &mut PgConnection, lock_timeout: Duration) -> sqlx::Result<()> {
+    step_out_of_our_schema(connection).await?;
     let millis = lock_timeout.as_millis().to_string();
     sqlx::query!("SELECT set_config('lock_timeout', $1, false)", millis).fetch_one(connection).await?;
     Ok(())
