@@ -94,6 +94,8 @@ async fn log_while_busy(stats: Arc<Stats>) {
                 received = stats.received.get(),
                 inserted = stats.inserted.get(),
                 duplicates = stats.duplicates.get(),
+                quarantined = stats.quarantined.get(),
+                returned = stats.returned.get(),
                 rejected,
                 in_flight = stats.in_flight(),
                 per_second = (done - before.min(done)) / LOG_EACH.as_secs(),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use fetch_etl_core::pipeline::Summary;
+use tracing::info;
 
 /// The conservation line, and what is worth saying besides.
 pub(crate) fn of(summary: &Summary) -> String {
@@ -40,6 +41,28 @@ pub(crate) fn of(summary: &Summary) -> String {
         let _ = writeln!(text, "{count} {}", if count == 1 { one } else { several });
     }
     text
+}
+
+/// Logs the end of a run: the conservation line and each of its numbers by itself.
+pub(crate) fn log(summary: &Summary) {
+    let rejected: u64 = summary.rejected.iter().map(|(_, count)| count).sum();
+    info!(
+        event = "stopped",
+        received = summary.received,
+        inserted = summary.inserted,
+        duplicates = summary.duplicates,
+        quarantined = summary.quarantined,
+        returned = summary.returned,
+        in_flight = summary.in_flight,
+        unaccounted = i64::try_from(summary.unaccounted()).unwrap_or(i64::MAX),
+        leases_lost = summary.leases_lost,
+        ack_failures = summary.ack_failures,
+        rejected,
+        left_in_queue = summary.left_in_queue,
+        unknown_fields = summary.unknown_fields,
+        non_canonical = summary.non_canonical,
+        "{summary}"
+    );
 }
 
 /// Writes a result to stdout. That nobody reads it any more is no failure.

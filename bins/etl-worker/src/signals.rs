@@ -12,6 +12,16 @@ use tracing::{info, warn};
 /// # Errors
 /// The process cannot listen for signals.
 pub fn cancel_on_signal() -> io::Result<CancellationToken> {
+    cancel_on_signal_and(|| {})
+}
+
+/// As [`cancel_on_signal`], and does one thing more before the second signal ends the process: it should be quick.
+///
+/// # Errors
+/// The process cannot listen for signals.
+pub(crate) fn cancel_on_signal_and(
+    at_force: impl FnOnce() + Send + 'static,
+) -> io::Result<CancellationToken> {
     let mut signals =
         Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
     let token = CancellationToken::new();
@@ -30,6 +40,7 @@ pub fn cancel_on_signal() -> io::Result<CancellationToken> {
             signal = second.name,
             "ending at once; what is in flight comes back to the queue"
         );
+        at_force();
         std::process::exit(128 + second.number);
     });
     Ok(token)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fetch_etl_core::login::LoginRow;
-use fetch_etl_core::{Sink, SinkError};
+use fetch_etl_core::{Sink, SinkCode, SinkError};
 use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
 use fetch_etl_sqlite::{SqliteSink, SqliteSinkConfig};
 use tokio_util::sync::CancellationToken;
@@ -113,8 +113,12 @@ impl Database {
 
 /// What a user is told about a database that cannot be used.
 pub fn failure(settings: &SinkSettings, error: &SinkError) -> Failure {
-    let failure = Failure::failed(format!("{}: {error}", settings.database));
-    match error.code().map(|code| code.as_str().to_owned()).as_deref() {
+    hinted(Failure::failed(format!("{}: {error}", settings.database)), error.code())
+}
+
+/// Adds what helps against a database's own code.
+pub(crate) fn hinted(failure: Failure, code: Option<SinkCode>) -> Failure {
+    match code.as_ref().map(SinkCode::as_str) {
         Some("28P01" | "28000") => {
             failure.hint("check the user and password in the database URL, and the server's pg_hba.conf")
         }

@@ -193,8 +193,14 @@ async fn a_second_signal_ends_at_once_what_the_first_only_asked_for() {
         running.event("shutdown_requested");
         running.signal(signal);
         running.event("shutdown_forced");
+        let stopped = running.event("stopped");
+        assert_eq!((&stopped["in_flight"], &stopped["unaccounted"]), (&1.into(), &0.into()));
         let (status, ended) = running.end();
         assert_eq!(status.code(), Some(code), "{}", ended.stderr);
+        assert_eq!(
+            ended.stdout,
+            "received 1 = inserted 0 + duplicates 0 + quarantined 0 + returned 0 + in flight 1\n"
+        );
         logins.purge();
     }
 }

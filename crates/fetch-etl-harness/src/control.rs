@@ -13,21 +13,26 @@ use crate::LocalQueue;
 impl LocalQueue {
     /// Puts a plan of faults to work, such as `{"seed": 7, "faults": {"redeliver": 0.2}}`.
     pub async fn set_faults(&self, plan: &Value) {
-        self.control(Method::PUT, "faults", plan.to_string()).await;
+        self.control(Method::PUT, Self::NAME, "faults", plan.to_string()).await;
     }
 
     /// Ends all faults.
     pub async fn clear_faults(&self) {
-        self.control(Method::DELETE, "faults", String::new()).await;
+        self.control(Method::DELETE, Self::NAME, "faults", String::new()).await;
     }
 
     /// How many faults of a kind there have been since the server started.
     pub async fn injected(&self, kind: &str) -> u64 {
-        let faults = self.control(Method::GET, "faults", String::new()).await;
+        let faults = self.control(Method::GET, Self::NAME, "faults", String::new()).await;
         faults["injected"][kind].as_u64().expect("a number for each kind of fault")
     }
 
-    async fn control(&self, method: Method, resource: &str, body: String) -> Value {
+    /// The figures of one of its queues, by the server's own count.
+    pub async fn figures(&self, queue: &str) -> Value {
+        self.control(Method::GET, queue, "stats", String::new()).await
+    }
+
+    async fn control(&self, method: Method, queue: &str, resource: &str, body: String) -> Value {
         let address = self.endpoint().trim_start_matches("http://");
         let stream = TcpStream::connect(address).await.expect("the queue listens");
         let (mut sender, connection) =
@@ -35,7 +40,7 @@ impl LocalQueue {
         let connection = tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
-            .uri(format!("/control/queues/{}/{resource}", Self::NAME))
+            .uri(format!("/control/queues/{queue}/{resource}"))
             .header("host", address)
             .body(Full::new(Bytes::from(body)))
             .expect("a request is complete");

@@ -14,14 +14,22 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn new(masking: Masking, visibility_timeout_s: u32) -> Self {
-        let queue = LocalQueue::start(visibility_timeout_s, &[]);
+        Self::with_queue(masking, LocalQueue::start(visibility_timeout_s, &[])).await
+    }
+
+    pub(crate) async fn with_queue(masking: Masking, queue: LocalQueue) -> Self {
         Self { queue, database: TestDatabase::create().await, masking }
     }
 
     /// Starts `etl-worker run` with these arguments.
     pub(crate) fn worker(&self, arguments: &[&str]) -> Running {
+        self.worker_on(self.database.url(), arguments)
+    }
+
+    /// Starts `etl-worker run` on another way to the database, or another database.
+    pub(crate) fn worker_on(&self, database_url: &str, arguments: &[&str]) -> Running {
         let mut environment = self.queue.worker_environment();
-        environment.push(("ETL_SINK__DATABASE_URL".into(), self.database.url().into()));
+        environment.push(("ETL_SINK__DATABASE_URL".into(), database_url.into()));
         if let Masking::Hmac { key_hex, domain, .. } = &self.masking {
             let key = base64::engine::general_purpose::STANDARD.encode(bytes_of_hex(key_hex));
             environment.push(("ETL_MASKING__KEY".into(), key));

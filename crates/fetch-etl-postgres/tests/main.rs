@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+mod bisection;
 mod contract;
 mod errors;
 mod ledger;

@@ -1,10 +1,10 @@
 //! `etl-worker run`: the worker.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fetch_etl_core::login::LoginSchema;
-use fetch_etl_core::pipeline::Pipeline;
+use fetch_etl_core::pipeline::{Pipeline, Stats};
 use fetch_etl_core::{Masker, MessageSource};
 use fetch_etl_mask::UNKEYED_WARNING;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use crate::failure::{ExitCode, Failure};
 use crate::progress::Progress;
 use crate::settings::{Loaded, MaskingSettings, Settings};
 use crate::sinks::Database;
-use crate::{masking, queue, report, sealing, signals};
+use crate::{masking, queue, report, sealing, signals, sinks};
 
 /// The longest long poll of a worker that ends when the queue is empty: it would spend its last seconds waiting.
 const WAIT_UNTIL_EMPTY: Duration = Duration::from_secs(2);
@@ -38,7 +38,16 @@ pub(super) async fn run_with(
     }
     queue::check(&settings.source)?;
     let sealer = sealing::build(settings.recipient.as_ref())?;
-    let stop = signals::cancel_on_signal()
+    let stats = Arc::new(OnceLock::<Arc<Stats>>::new());
+    let at_force = stats.clone();
+    let forced = move || {
+        if let Some(stats) = at_force.get() {
+            let summary = stats.summary();
+            report::log(&summary);
+            report::print(&report::of(&summary));
+        }
+    };
+    let stop = signals::cancel_on_signal_and(forced)
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {}", error.kind())))?;
     if matches!(settings.masking, MaskingSettings::Sha512) {
         warn!(event = "masks_reversible", "{UNKEYED_WARNING}");
@@ -56,6 +65,8 @@ pub(super) async fn run_with(
         "reading, masking, writing"
     );
     let mut pipeline = Pipeline::new(settings.pipeline, source.clone(), LoginSchema, masker, database.sink());
+    // What a second signal is to print.
+    let _ = stats.set(pipeline.stats());
     let _forgetting = sealer.as_ref().map(sealing::forget_expired_keys);
     if let Some(sealer) = sealer {
         pipeline = pipeline.with_sealer(sealer);
@@ -70,9 +81,9 @@ pub(super) async fn run_with(
     database.close().await;
     let (summary, failure) = match outcome {
         Ok(summary) => (summary, None),
-        Err(error) => (error.summary, Some(Failure::failed(error.cause))),
+        Err(error) => (error.summary, Some(sinks::hinted(Failure::failed(error.cause), error.code))),
     };
-    info!(event = "stopped", received = summary.received, inserted = summary.inserted, "{summary}");
+    report::log(&summary);
     report::print(&report::of(&summary));
     failure.map_or(Ok(ExitCode::Done), Err)
 }

@@ -125,7 +125,7 @@ async fn give_back<S: EventSchema>(ctx: &Context<S>, returned: Vec<Returned>, de
     if let Err(error) = ctx.source.nack(returned, delay).await {
         warn!(event = "nack_failed", messages, error = %error, "cannot give messages back; they come back when their lease ends");
     }
-    ctx.stats.returned.add(messages as u64);
+    ctx.stats.gave_back(messages);
     ctx.permits.release(messages);
 }
 

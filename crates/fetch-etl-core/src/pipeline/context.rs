@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::heartbeat::Leases;
 use super::until_empty::UntilEmpty;
 use super::{Pipeline, PipelineConfig, Stats};
-use crate::{EventSchema, MessageSource, Rejected, Sink, SourceLimits, Stager};
+use crate::{EventSchema, MessageSource, Rejected, Sink, SinkCode, SinkError, SourceLimits, Stager};
 
 /// What all tasks of one pipeline share.
 pub(super) struct Context<S: EventSchema> {
@@ -137,8 +137,17 @@ pub(super) struct Stop {
     pub(super) receiving: CancellationToken,
     /// Write nothing more either, give everything back.
     pub(super) writing: CancellationToken,
-    cause: OnceLock<String>,
+    cause: OnceLock<Cause>,
 }
+
+/// Why a pipeline ends by itself.
+#[derive(Clone)]
+pub(super) struct Cause {
+    pub(super) text: String,
+    pub(super) code: Option<SinkCode>,
+}
+
+const PANICKED: &str = "a task panicked; this is a bug of the source, schema, masker or sink that was plugged in, or of this crate";
 
 impl Stop {
     pub(super) fn new() -> Self {
@@ -150,19 +159,29 @@ impl Stop {
     }
 
     /// The source is of no more use; what is in flight can still be written.
-    pub(super) fn source_failed(&self, cause: String) {
-        let _ = self.cause.set(cause);
+    pub(super) fn source_failed(&self, text: String) {
+        // Only the first cause is told; what fails after it may be its consequence.
+        let _ = self.cause.set(Cause { text, code: None });
         self.receiving.cancel();
     }
 
-    /// The sink is of no more use, or a task is gone: everything goes back.
-    pub(super) fn sink_failed(&self, cause: String) {
+    /// The sink is of no more use: everything goes back.
+    pub(super) fn sink_failed(&self, error: &SinkError) {
+        self.give_up(Cause { text: format!("cannot write: {error}"), code: error.code() });
+    }
+
+    /// A task is gone: everything else goes back.
+    pub(super) fn part_panicked(&self) {
+        self.give_up(Cause { text: PANICKED.to_owned(), code: None });
+    }
+
+    fn give_up(&self, cause: Cause) {
         let _ = self.cause.set(cause);
         self.receiving.cancel();
         self.writing.cancel();
     }
 
-    pub(super) fn cause(&self) -> Option<String> {
+    pub(super) fn cause(&self) -> Option<Cause> {
         self.cause.get().cloned()
     }
 }

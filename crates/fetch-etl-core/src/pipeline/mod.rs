@@ -23,9 +23,11 @@ mod stats;
 mod until_empty;
 mod write;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -34,9 +36,9 @@ use tracing::warn;
 pub use config::PipelineConfig;
 pub use stats::{Counter, Stats, Summary};
 
-use crate::{EventSchema, Masker, MessageSource, Sealer, Sink, Stager};
+use crate::{EventSchema, Masker, MessageSource, Sealer, Sink, SinkCode, Stager};
 use ack::Jobs;
-use context::Context;
+use context::{Cause, Context};
 use until_empty::UntilEmpty;
 use write::Inbox;
 
@@ -70,6 +72,8 @@ pub struct Pipeline<S: EventSchema> {
 pub struct PipelineError {
     /// What failed; no value of a message.
     pub cause: String,
+    /// The sink's own code, where it was the sink that failed and it has one.
+    pub code: Option<SinkCode>,
     /// What was done until then. What was in flight went back to the queue.
     pub summary: Summary,
 }
@@ -107,22 +111,30 @@ impl<S: EventSchema + 'static> Pipeline<S> {
 
     /// Runs until `shutdown` is cancelled, or the queue is empty where the configuration says so. When it returns, everything
     /// received is settled: stored and deleted, or given back. (Past the grace, what is left comes back after its lease;
-    /// [`Summary::unsettled`] says how much.)
+    /// [`Summary::in_flight`] says how much.)
     ///
     /// Dropping the future stops everything at once, as a crash would: nothing is lost, leases run out.
     ///
     /// # Errors
-    /// The source or the sink failed in a way that does not pass by itself, or a part that was plugged in panicked.
+    /// The source or the sink failed in a way that does not pass by itself, or a part that was plugged in panicked. What was in the
+    /// hands of a part that panicked may stay in flight ([`Summary::in_flight`]) and comes back when its lease ends.
     pub async fn run(self, shutdown: CancellationToken) -> Result<Summary, PipelineError> {
         let ctx = Arc::new(Context::new(self));
+        let heartbeat = async {
+            // Without it leases run out, so everything goes back while they last.
+            if AssertUnwindSafe(heartbeat::run(&ctx)).catch_unwind().await.is_err() {
+                ctx.stop.part_panicked();
+            }
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
-            never = heartbeat::run(&ctx) => never,
+            () = heartbeat => {}
             () = work_and_stop(&ctx, shutdown) => {}
         }
         let mut summary = ctx.stats.summary();
         summary.left_in_queue = ctx.until_empty.as_ref().map_or(0, UntilEmpty::messages_left);
         match ctx.stop.cause() {
-            Some(cause) => Err(PipelineError { cause, summary }),
+            Some(Cause { text, code }) => Err(PipelineError { cause: text, code, summary }),
             None => Ok(summary),
         }
     }
@@ -166,13 +178,7 @@ async fn run_tasks<S: EventSchema + 'static>(ctx: Arc<Context<S>>) {
     let (jobs, queue) = Jobs::channel(ctx.config.max_in_flight, ctx.limits.max_batch);
     let ackers = ctx.config.max_receivers.max(1);
     let mut tasks = JoinSet::new();
-    let receivers = receive::run(ctx.clone(), staged);
-    let receiving = ctx.clone();
-    tasks.spawn(async move {
-        if receivers.await.is_err() {
-            receiving.stop.sink_failed(PANICKED.to_owned());
-        }
-    });
+    tasks.spawn(receive::run(ctx.clone(), staged, jobs.clone()));
     for _ in 0..ctx.config.writers.max(1) {
         tasks.spawn(write::run(ctx.clone(), inbox.clone(), jobs.clone()));
     }
@@ -183,9 +189,7 @@ async fn run_tasks<S: EventSchema + 'static>(ctx: Arc<Context<S>>) {
     }
     while let Some(ended) = tasks.join_next().await {
         if ended.is_err() {
-            ctx.stop.sink_failed(PANICKED.to_owned());
+            ctx.stop.part_panicked();
         }
     }
 }
-
-const PANICKED: &str = "a task panicked; this is a bug of the source, schema, masker or sink that was plugged in, or of this crate";

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::SendError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
+use super::ack::Jobs;
 use super::backoff::Backoff;
 use super::context::Context;
 use crate::stage::unusable_key;
@@ -23,16 +24,18 @@ const SHORT_POLL: Duration = Duration::from_millis(100);
 
 type Output<R> = mpsc::Sender<Staged<R>>;
 
-/// Receives until it is told to stop. Returns when the last receiver has ended; fails if one panicked.
-pub(super) async fn run<S: EventSchema + 'static>(
-    ctx: Arc<Context<S>>,
-    output: Output<S::Row>,
-) -> Result<(), ()> {
+/// Receives until it is told to stop. Returns when the last receiver has ended.
+pub(super) async fn run<S: EventSchema + 'static>(ctx: Arc<Context<S>>, output: Output<S::Row>, jobs: Jobs) {
     let (grow, mut grown) = mpsc::channel(1);
     let active = Arc::new(AtomicUsize::new(1));
     let spawn = |tasks: &mut JoinSet<()>| {
-        let receiver =
-            Receiver { ctx: ctx.clone(), output: output.clone(), grow: grow.clone(), active: active.clone() };
+        let receiver = Receiver {
+            ctx: ctx.clone(),
+            output: output.clone(),
+            jobs: jobs.clone(),
+            grow: grow.clone(),
+            active: active.clone(),
+        };
         tasks.spawn(receiver.run());
     };
     let mut tasks = JoinSet::new();
@@ -48,8 +51,9 @@ pub(super) async fn run<S: EventSchema + 'static>(
             }
             ended = tasks.join_next() => match ended {
                 Some(Ok(())) => {}
-                Some(Err(_)) => return Err(()),
-                None => return Ok(()),
+                // The others are to end by themselves: an aborted receive would leave messages invisible.
+                Some(Err(_)) => ctx.stop.part_panicked(),
+                None => return,
             },
         }
     }
@@ -69,6 +73,7 @@ fn broken_contract(given: &[Delivery], asked: usize) -> Option<String> {
 struct Receiver<S: EventSchema> {
     ctx: Arc<Context<S>>,
     output: Output<S::Row>,
+    jobs: Jobs,
     grow: mpsc::Sender<()>,
     active: Arc<AtomicUsize>,
 }
@@ -125,7 +130,8 @@ impl<S: EventSchema + 'static> Receiver<S> {
     async fn receive(&self, max: usize) -> Option<Result<Vec<Delivery>, SourceError>> {
         let give_up = async {
             self.ctx.stop.receiving.cancelled().await;
-            tokio::select! { () = sleep(SETTLE) => {}, () = self.ctx.stop.writing.cancelled() => {} }
+            // Also when nothing more is written: what is handed out now is to be given back.
+            sleep(SETTLE.min(self.ctx.config.shutdown_grace / 2)).await;
         };
         self.ctx.stats.receives.add(1);
         tokio::select! {
@@ -137,7 +143,7 @@ impl<S: EventSchema + 'static> Receiver<S> {
 
     async fn pass_on(&self, deliveries: Vec<Delivery>) {
         let ctx = &self.ctx;
-        ctx.stats.received.add(deliveries.len() as u64);
+        ctx.stats.took(deliveries.len());
         if let Some(until_empty) = &ctx.until_empty {
             until_empty.received(&deliveries);
         }
@@ -153,8 +159,10 @@ impl<S: EventSchema + 'static> Receiver<S> {
         }
         ctx.note_left_in_queue(staged.batch.rejects());
         ctx.leases.watch(&staged.group);
-        // Fails only when the writers are gone, which ends the pipeline; the leases run out then.
-        let _ = self.output.send(staged).await;
+        // Fails only when the writers are gone, which ends the pipeline.
+        if let Err(SendError(staged)) = self.output.send(staged).await {
+            self.jobs.give_back(staged.batch.into_returned(), Duration::ZERO).await;
+        }
         self.end_if_drained();
     }
 

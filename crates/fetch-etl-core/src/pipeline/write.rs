@@ -1,8 +1,10 @@
 //! Writers: batches form while a write is under way, and each is written until its outcome is known.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
@@ -13,6 +15,8 @@ use super::context::Context;
 use super::{PipelineConfig, Stats};
 use crate::batch::write_checked;
 use crate::{Batch, ErrorClass, EventSchema, RejectReason, Settled, SinkError, Staged, WriteReport};
+
+const SINK_PANICKED: &str = "the sink panicked, which is a bug of it";
 
 /// What is staged and not yet in a batch. A group commit: whoever comes to write takes all that has gathered, up to the caps,
 /// and an idle writer takes the first message at once.
@@ -86,14 +90,16 @@ async fn settle<S: EventSchema>(ctx: &Context<S>, mut work: Work<S::Row>, jobs: 
                 debug!(event = "write_retried", error = %error, code = ?error.code(), retry_in_ms = wait.as_millis() as u64);
                 tokio::select! { () = sleep(wait) => {}, () = ctx.stop.writing.cancelled() => {} }
             }
-            Err(error) => ctx.stop.sink_failed(format!("cannot write: {error}")),
+            Err(error) => ctx.stop.sink_failed(&error),
         }
     }
     // Cut short, it may have settled some parts.
     pass_on_settled(&mut work, jobs).await;
     if let Some(since) = failing_since {
-        sink_is_settled(ctx, since, work.is_done());
+        sink_is_settled(ctx, since, work.wrote_any);
     }
+    // The rest is left to the queue, but what somebody else has already.
+    drop_lost(ctx, &mut work);
     let unwritten = work.pending.into_iter().flat_map(Batch::into_returned).collect();
     jobs.give_back(unwritten, Duration::ZERO).await;
 }
@@ -106,8 +112,7 @@ async fn pass_on_settled<R>(work: &mut Work<R>, jobs: &Jobs) {
 
 fn drop_lost<S: EventSchema>(ctx: &Context<S>, work: &mut Work<S::Row>) {
     let lost: usize = work.pending.iter_mut().map(Batch::drop_lost).sum();
-    ctx.stats.leases_lost.add(lost as u64);
-    ctx.stats.returned.add(lost as u64);
+    ctx.stats.lost(lost);
     ctx.permits.release(lost);
 }
 
@@ -122,8 +127,12 @@ fn sink_went_down<S: EventSchema>(ctx: &Context<S>, error: &SinkError) {
 }
 
 fn sink_is_settled<S: EventSchema>(ctx: &Context<S>, since: Instant, recovered: bool) {
-    if ctx.sink_gate.open() && recovered {
-        ctx.stats.set_sink_down(false);
+    if !ctx.sink_gate.open() {
+        return;
+    }
+    // Where all that was to be written was lost meanwhile, only the next write will tell.
+    ctx.stats.set_sink_down(false);
+    if recovered {
         info!(event = "sink_recovered", down_s = since.elapsed().as_secs_f64(), "writing works again");
     }
 }
@@ -135,15 +144,12 @@ fn sink_is_settled<S: EventSchema>(ctx: &Context<S>, since: Instant, recovered: 
 struct Work<R> {
     pending: Vec<Batch<R>>,
     settled: Vec<Settled>,
+    wrote_any: bool,
 }
 
 impl<R: Send + Sync + 'static> Work<R> {
     fn new(batch: Batch<R>) -> Self {
-        Self { pending: vec![batch], settled: Vec::new() }
-    }
-
-    fn is_done(&self) -> bool {
-        self.pending.is_empty()
+        Self { pending: vec![batch], settled: Vec::new(), wrote_any: false }
     }
 
     /// Writes part after part. Cancel-safe: a part leaves `pending` only when its outcome is known.
@@ -154,7 +160,11 @@ impl<R: Send + Sync + 'static> Work<R> {
                 continue;
             }
             ctx.stats.writes.add(1);
-            match write_checked(&*ctx.sink, part).await {
+            // A panic is kept to the sink, so that its batch can be given back.
+            let writing = AssertUnwindSafe(write_checked(&*ctx.sink, part)).catch_unwind();
+            let result =
+                writing.await.unwrap_or_else(|_| Err(SinkError::new(ErrorClass::Fatal, SINK_PANICKED)));
+            match result {
                 Ok(report) => self.wrote(report, &ctx.stats),
                 Err(error) if error.class() == ErrorClass::BadRow => self.isolate(&error, ctx)?,
                 Err(error) => return Err(error),
@@ -165,10 +175,9 @@ impl<R: Send + Sync + 'static> Work<R> {
 
     fn wrote(&mut self, report: WriteReport, stats: &Stats) {
         let Some(part) = self.pending.pop() else { return };
-        stats.inserted.add(report.inserted);
-        stats.duplicates.add(report.duplicates);
+        self.wrote_any = true;
         let settled = part.settle(report);
-        stats.quarantined.add(settled.quarantined as u64);
+        stats.stored(report, settled.quarantined, settled.committed.len());
         self.settled.push(settled);
     }
 

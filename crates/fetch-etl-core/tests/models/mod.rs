@@ -2,6 +2,7 @@
 //!
 //! The cases are the same in every run: what is random is drawn from fixed seeds.
 
+mod conservation;
 mod leases;
 mod ledger;
 mod witness;

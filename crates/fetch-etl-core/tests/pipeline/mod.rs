@@ -2,5 +2,6 @@
 
 mod bad_times;
 mod broken_sources;
+mod conservation;
 mod main_path;
 mod support;

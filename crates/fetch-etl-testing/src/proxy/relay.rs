@@ -437,7 +437,7 @@ impl<'a> Inbox<'a> {
                 return;
             }
         }
-        pending().await
+        pending::<()>().await;
     }
 
     /// Waits as long as the bytes in hand are not to go on.
