@@ -5,23 +5,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{Sent, StoredRow};
-
-/// How the worker under test was told to mask.
-#[derive(Debug, Clone)]
-pub enum Masking {
-    /// Plain SHA-512.
-    Sha512,
-    /// HMAC-SHA-512, version 1.
-    Hmac {
-        /// The master key, hexadecimal.
-        key_hex: String,
-        /// The domain.
-        domain: String,
-        /// What stands beside each row.
-        key_id: i32,
-    },
-}
+use crate::{Masking, Sent, StoredRow};
 
 /// What a message should become: user_id, device_type, masked_ip, masked_device_id, locale, app_version, app_version_text,
 /// mask_key_id, all as text; `None` for a reject.

@@ -1,13 +1,13 @@
 //! kill -9 in the middle, and a restart: nothing is lost and nothing is doubled.
 
-use fetch_etl_harness::{Opinion, rows};
+use fetch_etl_harness::{Masking, Opinion, rows};
 
-use super::support::{Stage, ids, keyed, logins};
+use super::support::{Stage, ids, logins};
 
 #[tokio::test]
 async fn kill_9_in_the_middle_loses_and_doubles_nothing() {
     const MESSAGES: usize = 6_000;
-    let stage = Stage::new(keyed(), 2).await;
+    let stage = Stage::new(Masking::keyed(), 2).await;
     let sent = stage.queue.send(logins(MESSAGES)).await;
     // Small batches, so that there is a middle.
     let slow = ["--set", "pipeline.max_batch_rows=50", "--set", "pipeline.max_in_flight=500"];

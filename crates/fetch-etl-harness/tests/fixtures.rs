@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fetch_etl_harness::{Masking, Opinion, Sent, StoredRow, rejects, rows};
 use serde::Deserialize;
 
-use super::support::{Stage, keyed};
+use super::support::Stage;
 
 #[derive(Deserialize)]
 struct Hostile {
@@ -21,7 +21,7 @@ async fn with_plain_sha512_every_fixture_becomes_what_it_should() {
 
 #[tokio::test]
 async fn with_a_key_every_fixture_becomes_what_it_should() {
-    every_fixture(keyed()).await;
+    every_fixture(Masking::keyed()).await;
 }
 
 async fn every_fixture(masking: Masking) {

@@ -1,9 +1,7 @@
 use std::time::Duration;
 
-use base64::Engine;
 use fetch_etl_harness::{LocalQueue, Masking, Running, Sent, binary};
 use fetch_etl_testing::postgres::TestDatabase;
-use serde::Deserialize;
 
 /// A queue, a database, and how the worker is told to mask.
 pub(crate) struct Stage {
@@ -30,11 +28,7 @@ impl Stage {
     pub(crate) fn worker_on(&self, database_url: &str, arguments: &[&str]) -> Running {
         let mut environment = self.queue.worker_environment();
         environment.push(("ETL_SINK__DATABASE_URL".into(), database_url.into()));
-        if let Masking::Hmac { key_hex, domain, .. } = &self.masking {
-            let key = base64::engine::general_purpose::STANDARD.encode(bytes_of_hex(key_hex));
-            environment.push(("ETL_MASKING__KEY".into(), key));
-            environment.push(("ETL_MASKING__DOMAIN".into(), domain.clone()));
-        }
+        environment.extend(self.masking.worker_environment());
         Running::start(&binary("etl-worker"), [&["run"], arguments].concat(), environment)
     }
 
@@ -76,21 +70,6 @@ impl Stage {
         }
         panic!("the queue does not get empty: {:?}", self.queue.depth().await);
     }
-}
-
-pub(crate) fn keyed() -> Masking {
-    #[derive(Deserialize)]
-    struct Vectors {
-        key_hex: String,
-    }
-    let vectors: Vectors =
-        serde_json::from_str(include_str!("../../../fixtures/mask-vectors.json")).expect("valid vectors");
-    Masking::Hmac { key_hex: vectors.key_hex, domain: "default".into(), key_id: 1 }
-}
-
-fn bytes_of_hex(hex: &str) -> Vec<u8> {
-    let digits = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
-    (0..hex.len()).step_by(2).map(digits).collect()
 }
 
 /// Different valid logins; every tenth shares its address and device with another one.

@@ -13,10 +13,12 @@ mod readme;
 /// The two commands that the README promises; they are run here exactly as they stand there.
 const DEMO: &str = "cargo run --release -p etl-worker -- demo";
 const TEST: &str = "cargo xtask test";
+/// With a seed, so that an unchanged tree meets the same faults; the workflow's nightly run takes another one each time.
+const TORTURE: &str = "cargo xtask torture --quick --seed 1";
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("formatting", || cargo_runs("fmt --all --check")),
     ("Cargo.lock is complete", lock_file),
     ("README's commands are the ones run here", || readme::promises(&[DEMO, TEST])),
@@ -26,6 +28,7 @@ const STEPS: [Step; 10] = [
     ("documentation", documentation),
     (".sqlx is up to date", || cargo::run(&mut as_typed("cargo xtask prepare --check"))),
     ("demo", || demo::shows_what_it_promises(&mut as_typed(DEMO))),
+    ("torture", || cargo::run(&mut as_typed(TORTURE))),
     ("tests", || cargo::run(&mut as_typed(TEST))),
 ];
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::report::Outcome;
 use super::{Options, Scale};
-use crate::{Masking, binary, python};
+use crate::{binary, python};
 
 /// What is good for a company's database is good for this one; only that the slots can be used up quickly.
 const SETTINGS: &str = "
@@ -66,15 +66,6 @@ impl Bench {
     pub(super) fn seed(&self, row: u8, part: u64) -> u64 {
         let mut rng = fastrand::Rng::with_seed(self.seed ^ (u64::from(row) << 56) ^ part.rotate_left(24));
         rng.u64(..)
-    }
-
-    /// The vectors' key, so that masks can be looked up in the fixtures by hand, too.
-    pub(super) fn keyed() -> Masking {
-        let vectors: serde_json::Value =
-            serde_json::from_str(include_str!("../../../../fixtures/mask-vectors.json"))
-                .expect("the fixture is valid");
-        let key_hex = vectors["key_hex"].as_str().expect("the vectors have a key").to_owned();
-        Masking::Hmac { key_hex, domain: "default".into(), key_id: 1 }
     }
 
     /// The public key that bodies of rejects are sealed to.

@@ -13,7 +13,7 @@ use crate::Masking;
 pub(super) async fn recomputed(bench: Arc<Bench>) -> Outcome {
     let mut outcome = Outcome::of("rows");
     let messages = bench.scale.of(2_000, 50_000);
-    for (part, masking) in (0..).zip([Masking::Sha512, Bench::keyed()]) {
+    for (part, masking) in (0..).zip([Masking::Sha512, Masking::keyed()]) {
         let result = caught(one_method(&bench, part, masking, messages)).await.and_then(|result| result);
         if result.is_err() {
             outcome.add(1, "sha512 and hmac-sha512", result);

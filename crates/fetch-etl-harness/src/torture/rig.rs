@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
 use fetch_etl_testing::postgres::TestDatabase;
 use fetch_etl_testing::proxy::PgProxy;
 
@@ -48,7 +47,7 @@ impl Rig {
             database,
             proxy,
             logins: Logins::new(seed),
-            masking: Bench::keyed(),
+            masking: Masking::keyed(),
             recipient: false,
             url,
             sent: Vec::new(),
@@ -100,11 +99,7 @@ impl Rig {
         if self.recipient {
             environment.push(("ETL_QUARANTINE__RECIPIENT".into(), self.bench.recipient().to_owned()));
         }
-        if let Masking::Hmac { key_hex, domain, .. } = &self.masking {
-            let key = base64::engine::general_purpose::STANDARD.encode(bytes_of_hex(key_hex));
-            environment.push(("ETL_MASKING__KEY".into(), key));
-            environment.push(("ETL_MASKING__DOMAIN".into(), domain.clone()));
-        }
+        environment.extend(self.masking.worker_environment());
         let set = set.iter().flat_map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]);
         let arguments = ["run"].iter().chain(flags).map(|&text| text.to_owned()).chain(set);
         Running::start(&binary("etl-worker"), arguments, environment)
@@ -182,9 +177,4 @@ pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) -> T
 /// What a worker said last; it says no value of a message.
 pub(super) fn last_line(stderr: &str) -> &str {
     stderr.lines().last().unwrap_or("it said nothing")
-}
-
-fn bytes_of_hex(hex: &str) -> Vec<u8> {
-    let digits = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
-    (0..hex.len()).step_by(2).map(digits).collect()
 }
