@@ -39,7 +39,8 @@ Examples:
   etl-worker run --config etl.toml --until-empty
   ETL_SOURCE__QUEUE_NAME=login-queue DATABASE_URL=postgres://etl@db/logins etl-worker run
 
-The first SIGTERM or SIGINT finishes what was received and ends with 0; a second one ends at once.
+The first SIGTERM or SIGINT finishes what was received and ends with 0; a second one ends at once, and tells what was
+in flight.
 The configuration is the file, then ETL_… variables, then --set: later wins. Logs go to stderr (RUST_LOG chooses),
 the summary to stdout.")]
     Run(RunArgs),

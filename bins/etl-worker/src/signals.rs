@@ -15,7 +15,8 @@ pub fn cancel_on_signal() -> io::Result<CancellationToken> {
     cancel_on_signal_and(|| {})
 }
 
-/// As [`cancel_on_signal`], and does one thing more before the second signal ends the process: it should be quick.
+/// As [`cancel_on_signal`], and does one thing more before the second signal ends the process, such as to tell what was in
+/// flight: it should be quick.
 ///
 /// # Errors
 /// The process cannot listen for signals.

@@ -55,7 +55,7 @@ pub(crate) struct Cli {
 
     /// What is to go wrong in a queue, and with which probability: redeliver, redeliver-deleted, reorder, keep,
     /// stale-handle, entry-sender-fault, entry-service-fault, throttle, internal-error, drop, cut-before,
-    /// internal-error-after, cut-after, slow. `1x3` means the first three times and no more. Also slow-ms=N (1000),
+    /// internal-error-after, cut-after, slow, slow-before. `1x3` means the first three times and no more. Also slow-ms=N (1000),
     /// sends=true to let sends suffer too, and calls=delete to keep the faults for whole calls (from throttle on) to some,
     /// joined with +: receive, delete, change-visibility, send, get-url, get-attributes, set-attributes, purge. Can be changed while the server runs, at /control/queues/QUEUE/faults
     #[arg(long = "fault", value_name = "QUEUE:KIND=PROBABILITY[,…]")]

@@ -17,10 +17,10 @@ pub use plan::{FaultPlan, PlanError, Rule};
 /// What can go wrong on purpose. Each is something that the real service, or the network on the way to it, may do.
 ///
 /// The first five befall messages, the next two entries of batches, the others whole calls. Of the ones for whole calls
-/// at most one befalls a call, the first in this order; only [`Slow`](Self::Slow) comes on top of any other that lets
-/// the call have its effect. [`FaultPlan::only_calls`] keeps them to some calls.
+/// at most one befalls a call, the first in this order; only [`Slow`](Self::Slow) and [`SlowBefore`](Self::SlowBefore) come
+/// on top of any other that lets the call have its effect. [`FaultPlan::only_calls`] keeps them to some calls.
 ///
-/// A fault is counted when it happens: one before the effect of a call when the call is refused, one after it as soon as
+/// A fault is counted when it happens: one before the effect of a call when the call is refused or held up, one after it as soon as
 /// the call has had its effect, before the answer is cut or withheld. So whoever sees the count finds the effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -57,11 +57,13 @@ pub enum FaultKind {
     CutAfter,
     /// A call has its effect, and the answer comes late: see [`FaultPlan::slow_by`].
     Slow,
+    /// A call has its effect late, by as much as a slow answer is, and perhaps none if its client goes away meanwhile.
+    SlowBefore,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Redeliver,
         Self::RedeliverDeleted,
         Self::Reorder,
@@ -76,6 +78,7 @@ impl FaultKind {
         Self::InternalErrorAfter,
         Self::CutAfter,
         Self::Slow,
+        Self::SlowBefore,
     ];
 
     /// The name on the command line and in JSON.
@@ -95,6 +98,7 @@ impl FaultKind {
             Self::InternalErrorAfter => "internal-error-after",
             Self::CutAfter => "cut-after",
             Self::Slow => "slow",
+            Self::SlowBefore => "slow-before",
         }
     }
 

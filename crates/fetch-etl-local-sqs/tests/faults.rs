@@ -349,6 +349,28 @@ async fn faults_after_the_effect_are_counted_when_it_is_there() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_held_up_has_its_effect_late() {
+    let (setup, hand) = start_manual(QueueConfig::new("logins")).await;
+    setup.send("a").await;
+    let message = setup.receive().await.remove(0);
+    setup.queue.faults(plan("slow-before=1,slow-ms=5000,calls=delete"));
+    let delete = setup.client.delete_message().queue_url(&setup.url);
+    let delete = delete.receipt_handle(message.receipt_handle().unwrap());
+    let call = tokio::spawn(async move { delete.send().await });
+    let held_up = |stats: &QueueStats| stats.faults.of(FaultKind::SlowBefore) == 1;
+    let stats = timeout(PATIENCE, setup.queue.until(held_up)).await.unwrap();
+    setup.client.list_queues().send().await.unwrap();
+    assert_eq!((stats.deleted, setup.queue.stats().deleted, call.is_finished()), (0, 0, false));
+    // The wait may begin after the clock's first step, but takes no longer than all of it from there.
+    while !call.is_finished() {
+        hand.advance(Duration::from_millis(5_000));
+        tokio::task::yield_now().await;
+    }
+    call.await.unwrap().unwrap();
+    assert_eq!(setup.queue.stats().deleted, 1);
+}
+
+#[tokio::test]
 async fn a_withheld_answer_holds_up_nobody_else_and_ends_with_its_client() {
     let setup = start_faulty(&["a", "b"], "slow=1,slow-ms=600000,calls=delete").await;
     let messages = setup.receive().await;
@@ -388,7 +410,7 @@ async fn one_queue_s_faults_are_not_another_s_and_end_when_told() {
 /// of the test, which stands still during a call, would have to move.
 const EVERYTHING: &str = "redeliver=0.2,redeliver-deleted=0.05,reorder=0.3,keep=0.1,stale-handle=0.1,\
     entry-sender-fault=0.1,entry-service-fault=0.1,throttle=0.1,internal-error=0.05,drop=0.05,cut-before=0.05,\
-    internal-error-after=0.05,cut-after=0.05,slow=0.1,slow-ms=0";
+    internal-error-after=0.05,cut-after=0.05,slow=0.1,slow-before=0.1,slow-ms=0";
 
 /// Consumes a queue until it is empty, one call after the other, and returns what the client saw and the queue counted.
 async fn consume(seed: u64) -> (Vec<String>, QueueStats) {

@@ -164,7 +164,7 @@ impl FaultPlan {
         Ok(self)
     }
 
-    /// By how much slow answers are late, in whole milliseconds; one second by default.
+    /// By how much slow answers, and slow effects, are late, in whole milliseconds; one second by default.
     #[must_use]
     pub fn slow_by(mut self, delay: Duration) -> Self {
         self.slow_ms = SlowMs(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));

@@ -21,6 +21,7 @@ struct CallFault {
     /// Before the effect, which there is none of then; with what the dice left over.
     before: Option<(FaultKind, u64)>,
     after: Option<FaultKind>,
+    held_up_by: Option<Millis>,
     late_by: Option<Millis>,
 }
 
@@ -34,8 +35,13 @@ impl CallFault {
         if let Some((kind, _)) = before {
             state.happened(kind);
         }
-        let late_by = slow.and_then(|_| state.fault_plan()).map(FaultPlan::slow_ms);
-        let fault = Self { before, after, late_by };
+        let slow_before = state.throw(FaultKind::SlowBefore).filter(|_| before.is_none());
+        let slow_ms = state.fault_plan().map(FaultPlan::slow_ms);
+        let held_up_by = slow_before.and(slow_ms);
+        if held_up_by.is_some() {
+            state.happened(FaultKind::SlowBefore);
+        }
+        let fault = Self { before, after, held_up_by, late_by: slow.and(slow_ms) };
         fault.after_the_effect().for_each(|kind| state.will_happen(kind));
         fault
     }
@@ -67,6 +73,9 @@ impl Service {
             Some((FaultKind::CutBefore, _)) => return Reply::Closed,
             Some(_) => return Reply::Whole(Err(internal_error())),
             None => {}
+        }
+        if let Some(held_up_by) = fault.held_up_by {
+            self.wait(held_up_by).await;
         }
         let result = self.perform(call).await;
         // Now, and not when the answer is sent or lost: whoever waits for the count is to find the effect, and may then

@@ -55,7 +55,9 @@ impl Store {
             return Ok(Self::Sqlite { directory });
         };
         match DatabaseUrl::parse(url).map(|url| url.kind()) {
-            Some(DatabaseKind::Postgres) => Ok(Self::Postgres { server: Box::new(Server::create(url).await?) }),
+            Some(DatabaseKind::Postgres) => {
+                Ok(Self::Postgres { server: Box::new(Server::create(url).await?) })
+            }
             Some(DatabaseKind::Sqlite) => Err(Failure::usage(
                 "--database-url: expected postgres://…; without it the test makes SQLite files of its own",
             )),
