@@ -13,7 +13,7 @@ use crate::settings::{DatabaseKind, DatabaseUrl};
 /// Where the workers write to.
 pub(super) enum Store {
     Sqlite { directory: TempDir },
-    Postgres { server: Server },
+    Postgres { server: Box<Server> },
 }
 
 /// One of its databases.
@@ -55,7 +55,9 @@ impl Store {
             return Ok(Self::Sqlite { directory });
         };
         match DatabaseUrl::parse(url).map(|url| url.kind()) {
-            Some(DatabaseKind::Postgres) => Ok(Self::Postgres { server: Server::create(url).await? }),
+            Some(DatabaseKind::Postgres) => {
+                Ok(Self::Postgres { server: Box::new(Server::create(url).await?) })
+            }
             Some(DatabaseKind::Sqlite) => Err(Failure::usage(
                 "--database-url: expected postgres://…; without it the test makes SQLite files of its own",
             )),
