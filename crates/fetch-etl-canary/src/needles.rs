@@ -2,8 +2,8 @@
 //!
 //! All are at least eight bytes long. The last eight of each are its key (the first ones of many are alike: zeros above all, and
 //! streams have many zeros); a bit map says which keys there may be, so that nearly all positions of a stream cost one look at two
-//! megabytes, which a cache holds. An Aho-Corasick automaton of as many needles takes
-//! hundreds, and each byte of a stream is a miss or two of every cache.
+//! megabytes, which a cache holds. An Aho-Corasick automaton of 300,000 needles took 354 MB
+//! to build, and 83 MB to keep.
 
 use crate::encoding::MIN_NEEDLE;
 

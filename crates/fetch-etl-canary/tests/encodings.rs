@@ -8,7 +8,7 @@ fn scanner(canaries: &Canaries) -> Scanner {
     Scanner::new(canaries, Options { hashes: Hashes::Unsalted })
 }
 
-fn canary<'c>(canaries: &'c Canaries, is_wanted: impl Fn(&Canary) -> bool) -> &'c Canary {
+fn canary(canaries: &Canaries, is_wanted: impl Fn(&Canary) -> bool) -> &Canary {
     canaries.all().iter().find(|canary| is_wanted(canary)).unwrap()
 }
 

@@ -243,3 +243,26 @@ async fn messages_from_inside_the_process_come_over_the_wire_and_are_checked_ali
     assert_eq!(setup.queue.inject(["", "\u{b}"]).unwrap(), 2);
     assert_eq!(bodies(&setup.receive().await), ["", "\u{b}"]);
 }
+
+#[tokio::test]
+async fn messages_from_inside_the_process_can_have_attributes_which_are_checked_as_others_are() {
+    let setup = start().await;
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    // Not in the order of their names, in which the digest takes them and the SDK checks it.
+    let attributes = [pair("trace", "t-1"), pair("origin", "o-1")];
+    let sent = setup.queue.inject_with_attributes([("first", &attributes[..]), ("second", &[])]);
+    assert_eq!(sent.unwrap(), 2);
+    let received = setup.client.receive_message().queue_url(&setup.url).max_number_of_messages(10);
+    let received = received.message_attribute_names("All").send().await.unwrap().messages.unwrap();
+    assert_eq!(bodies(&received), ["first", "second"]);
+    let of_first = received[0].message_attributes().unwrap();
+    assert_eq!(of_first["trace"].string_value(), Some("t-1"));
+    assert_eq!((of_first["origin"].data_type(), of_first.len()), ("String", 2));
+    assert!(received[1].message_attributes().is_none_or(|attributes| attributes.is_empty()));
+
+    for wrong in [pair("aws.trace", "t-1"), pair("trace", "")] {
+        let refused = setup.queue.inject_with_attributes([("good", &[][..]), ("bad", &[wrong])]).unwrap_err();
+        assert_eq!(refused.position, 1);
+        assert!(!refused.to_string().contains("t-1"), "{refused}");
+    }
+}

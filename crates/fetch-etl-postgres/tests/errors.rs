@@ -276,7 +276,7 @@ async fn a_role_that_is_no_superuser_writes_without_those_settings() {
         let sink = PostgresSink::connect(config).await?;
         let report = sink.write(&batch(vec![good("m-1")])).await?;
         sink.close().await;
-        Ok::<_, fetch_etl_core::SinkError>(report)
+        Ok::<_, SinkError>(report)
     }
     .await;
     bench.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;

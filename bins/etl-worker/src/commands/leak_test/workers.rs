@@ -14,7 +14,7 @@ use crate::settings::ENV_PREFIX;
 /// How long messages stay hidden that got lost on the way.
 const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a worker waits for more before it takes a queue for empty: longer than the above, or it would not see them again.
+/// How long a worker waits for more: longer than the above, so that it mostly sees them again.
 const WAIT_TIME_S: u64 = 3;
 
 /// The queues of a leak test: one for each worker, served by this process.
@@ -113,6 +113,13 @@ pub(super) struct Ran {
 }
 
 impl Ran {
+    /// Adds what the next worker on the same queue has said.
+    pub(super) fn go_on(&mut self, next: Self) {
+        self.exit_code = next.exit_code;
+        self.stdout.extend(next.stdout);
+        self.stderr.extend(next.stderr);
+    }
+
     /// Whether a log line says this event.
     pub(super) fn has_event(&self, event: &str) -> bool {
         let mark = format!("\"event\":\"{event}\"");
