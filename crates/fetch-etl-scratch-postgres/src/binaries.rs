@@ -19,9 +19,13 @@ impl Binaries {
         &self.0
     }
 
-    /// One of the programs, such as `pg_dump`.
+    /// One of the programs, such as `pg_dump`: in the directory, else where its `postgres` is a link to, else whatever is on PATH,
+    /// for distributions link some of them elsewhere, and not all.
     pub fn program(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        let real = fs::canonicalize(self.0.join("postgres")).ok();
+        let beside_real = real.as_deref().and_then(Path::parent).map(|dir| dir.join(name));
+        let places = [Some(self.0.join(name)), beside_real];
+        places.into_iter().flatten().find(|path| path.is_file()).unwrap_or_else(|| name.into())
     }
 }
 
@@ -70,15 +74,25 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_without_the_server_does_not_count() {
+    fn a_directory_counts_with_all_of_the_server_and_may_hold_links() {
         let dir = env::temp_dir().join(format!("fetch-etl-binaries-{}", std::process::id()));
         fs::create_dir(&dir).unwrap();
         for program in ["initdb", "pg_ctl"] {
             fs::write(dir.join(program), "").unwrap();
         }
         assert!(!has_binaries(&dir));
-        fs::write(dir.join("postgres"), "").unwrap();
+        // A link, as some distributions make them, to where there are more.
+        let real = dir.join("real");
+        fs::create_dir(&real).unwrap();
+        for program in ["postgres", "pg_dump"] {
+            fs::write(real.join(program), "").unwrap();
+        }
+        std::os::unix::fs::symlink(real.join("postgres"), dir.join("postgres")).unwrap();
         assert!(has_binaries(&dir));
+        let binaries = Binaries(dir.clone());
+        assert_eq!(binaries.program("initdb"), dir.join("initdb"));
+        assert_eq!(binaries.program("pg_dump"), fs::canonicalize(&real).unwrap().join("pg_dump"));
+        assert_eq!(binaries.program("pg_dumpall"), Path::new("pg_dumpall"));
         fs::remove_dir_all(dir).unwrap();
     }
 }
