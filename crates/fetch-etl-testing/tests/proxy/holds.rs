@@ -101,9 +101,9 @@ async fn a_held_connection_can_be_cut_or_reset() {
     for (round, way, fault) in rounds() {
         let write = held(&bench, way, fault, round).await;
         if round % 4 < 2 {
-            bench.proxy.cut_all()
+            bench.proxy.cut_all();
         } else {
-            bench.proxy.reset_all()
+            bench.proxy.reset_all();
         }
         let (_client, result) = timeout(PATIENCE, write).await.unwrap().unwrap();
         let _ = io_error(result);
