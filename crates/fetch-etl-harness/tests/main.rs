@@ -5,6 +5,8 @@ mod crash;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod quarantine;
+#[cfg(test)]
 mod stop;
 #[cfg(test)]
 mod support;

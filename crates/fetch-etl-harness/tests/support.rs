@@ -20,6 +20,11 @@ impl Stage {
 
     /// Starts `etl-worker run` with these arguments.
     pub(crate) fn worker(&self, arguments: &[&str]) -> Running {
+        Running::start(&binary("etl-worker"), [&["run"], arguments].concat(), self.worker_environment())
+    }
+
+    /// What a worker, or an operator's tool, needs in its environment.
+    pub(crate) fn worker_environment(&self) -> Vec<(String, String)> {
         let mut environment = self.queue.worker_environment();
         environment.push(("ETL_SINK__DATABASE_URL".into(), self.database.url().into()));
         if let Masking::Hmac { key_hex, domain, .. } = &self.masking {
@@ -27,7 +32,7 @@ impl Stage {
             environment.push(("ETL_MASKING__KEY".into(), key));
             environment.push(("ETL_MASKING__DOMAIN".into(), domain.clone()));
         }
-        Running::start(&binary("etl-worker"), [&["run"], arguments].concat(), environment)
+        environment
     }
 
     /// Rows stored so far; 0 before there is a table.
