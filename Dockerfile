@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
 # docker build -t etl-worker . && docker run --rm etl-worker demo
+# docker build -t etl-admin --target admin . && docker run --rm etl-admin --help
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
@@ -8,17 +9,26 @@ COPY . .
 ENV SQLX_OFFLINE=true
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --package etl-worker \
-    && cp target/release/etl-worker /usr/local/bin/etl-worker
+    cargo build --release --locked --package etl-worker --package etl-admin \
+    && cp target/release/etl-worker target/release/etl-admin /usr/local/bin/
 
 # The C library and the root certificates, no shell, no package manager, nobody but user 65532.
-FROM gcr.io/distroless/cc-debian12:nonroot
-LABEL org.opencontainers.image.title="etl-worker" \
-      org.opencontainers.image.description="Reads login events from SQS, masks the personal fields, writes rows to Postgres" \
-      org.opencontainers.image.licenses="MIT OR Apache-2.0"
-COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/etl-worker/
-COPY --from=build /usr/local/bin/etl-worker /usr/local/bin/etl-worker
-# Of that user's own: `demo` writes its database here.
+FROM gcr.io/distroless/cc-debian12:nonroot AS base
+LABEL org.opencontainers.image.licenses="MIT OR Apache-2.0"
+COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/fetch-etl/
+# Of that user's own: `demo` writes its database here, `keygen` its keys.
 WORKDIR /home/nonroot
-ENTRYPOINT ["/usr/local/bin/etl-worker"]
 CMD ["--help"]
+
+# An image of its own: it works with a key that the worker's must never see.
+FROM base AS admin
+LABEL org.opencontainers.image.title="etl-admin" \
+      org.opencontainers.image.description="Keys, the quarantine and dead letters of etl-worker"
+COPY --from=build /usr/local/bin/etl-admin /usr/local/bin/etl-admin
+ENTRYPOINT ["/usr/local/bin/etl-admin"]
+
+FROM base AS worker
+LABEL org.opencontainers.image.title="etl-worker" \
+      org.opencontainers.image.description="Reads login events from SQS, masks the personal fields, writes rows to Postgres"
+COPY --from=build /usr/local/bin/etl-worker /usr/local/bin/etl-worker
+ENTRYPOINT ["/usr/local/bin/etl-worker"]

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use etl_worker::cli::ConfigArgs;
-use fetch_etl_core::{RejectReason, UnixMillis};
-use fetch_etl_postgres::QuarantineState;
+use fetch_etl_core::{QuarantineState, RejectReason, UnixMillis};
 
 use crate::moment;
 
@@ -136,7 +135,10 @@ line or configuration.")]
 Examples:
   etl-admin quarantine discard --config etl.toml --reason invalid_json --until 30d --dry-run
   etl-admin quarantine discard --config etl.toml --reason invalid_json --until 30d --yes
-  etl-admin quarantine discard --config etl.toml --key 5fea7756-0ea4-451a-a703-a558b933e274 --yes")]
+  etl-admin quarantine discard --config etl.toml --key 5fea7756-0ea4-451a-a703-a558b933e274 --yes
+
+The entries stay, with when that was and as which role of the database. A message that is still in
+the queue opens its entry again when it is rejected again.")]
     Discard(DiscardArgs),
 }
 
@@ -160,11 +162,12 @@ pub(crate) struct FilterArgs {
 
 /// Which open messages are meant by a command that changes something: it wants to be told.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").args(["all", "reason", "since", "until", "key"]).required(true).multiple(true))]
 pub(crate) struct ChosenArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
     /// All open messages
-    #[arg(long, conflicts_with_all = ["reason", "since", "until", "key"], required_unless_present_any = ["reason", "since", "until", "key"])]
+    #[arg(long, conflicts_with_all = ["reason", "since", "until", "key"])]
     pub(crate) all: bool,
     /// Say what would be done, and do nothing
     #[arg(long)]
@@ -248,13 +251,14 @@ pub(crate) struct ReplayArgs {
 
 /// What `quarantine discard` takes.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("sure").args(["yes", "dry_run"]).required(true))]
 pub(crate) struct DiscardArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     #[command(flatten)]
     pub(crate) chosen: ChosenArgs,
     /// Really delete: nobody can bring the bodies back
-    #[arg(long, required_unless_present = "dry_run", conflicts_with = "dry_run")]
+    #[arg(long)]
     pub(crate) yes: bool,
 }
 

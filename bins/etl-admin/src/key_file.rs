@@ -62,7 +62,13 @@ fn exists(path: &Path) -> Failure {
 /// It cannot be read, is no private key, or others may read it, unless that is allowed. Nothing of it is shown.
 pub(crate) fn read_private(path: &Path, insecure_permissions: bool) -> Result<KeyPair, Failure> {
     let shown = path.display();
-    let unreadable = |kind: ErrorKind| Failure::usage(format!("cannot read the private key {shown}: {kind}"));
+    let unreadable = |kind: ErrorKind| {
+        let why = match kind {
+            ErrorKind::NotFound => "there is no such file".to_owned(),
+            kind => kind.to_string(),
+        };
+        Failure::usage(format!("cannot read the private key {shown}: {why}"))
+    };
     let mut file = File::open(path).map_err(|error| unreadable(error.kind()))?;
     let mode = file.metadata().map_err(|error| unreadable(error.kind()))?.permissions().mode();
     if mode & 0o077 != 0 && !insecure_permissions {

@@ -1,8 +1,11 @@
 //! `etl-admin redrive`.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
 
 use etl_worker::failure::Failure;
+use etl_worker::progress::{so_far, tell};
 use etl_worker::settings::{Loaded, QueueRef, SourceSettings};
 use etl_worker::{queue, report, signals};
 use fetch_etl_core::SourceError;
@@ -16,6 +19,9 @@ use crate::words::messages;
 
 /// Receives in a row that bring nothing, until the dead-letter queue counts as empty.
 const QUIET_RECEIVES: u32 = 2;
+
+/// How often a script hears how far it is.
+const TELL_EACH: Duration = Duration::from_secs(3);
 
 /// Most messages of one receive.
 const MAX_RECEIVE: u64 = 10;
@@ -41,9 +47,9 @@ pub(crate) async fn run(args: RedriveArgs) -> Result<Outcome, Failure> {
     let limit = [args.limit, there].into_iter().flatten().min().unwrap_or(u64::MAX);
     let stop = signals::cancel_on_signal()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {}", error.kind())))?;
-    let bar = bar(limit);
-    let (done, error) = work(&redrive, limit, &stop, &bar).await;
-    bar.finish_and_clear();
+    let mut shown = Shown::new(limit);
+    let (done, error) = work(&redrive, limit, &stop, &mut shown).await;
+    shown.bar.finish_and_clear();
     let text = summary(&done);
     if let Some(error) = error {
         report::print(&text);
@@ -71,7 +77,7 @@ async fn work(
     redrive: &Redrive,
     limit: u64,
     stop: &CancellationToken,
-    bar: &ProgressBar,
+    shown: &mut Shown,
 ) -> (Step, Option<SourceError>) {
     let mut all = Step::default();
     let mut quiet = 0;
@@ -83,7 +89,7 @@ async fn work(
                 all.received += step.received;
                 all.sent += step.sent;
                 all.undeleted += step.undeleted;
-                bar.set_position(all.sent);
+                shown.note(all.sent);
             }
             Err(error) => return (all, Some(error)),
         }
@@ -91,12 +97,31 @@ async fn work(
     (all, None)
 }
 
-/// Nothing where stderr is no terminal.
-fn bar(limit: u64) -> ProgressBar {
-    let bar = if limit == u64::MAX { ProgressBar::no_length() } else { ProgressBar::new(limit) };
-    // The template is a constant; were it wrong, the default style would do.
-    let style = ProgressStyle::with_template("{bar:32} {human_pos} of {human_len} messages, {eta} left");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+/// How far it is: a bar on a terminal, else a sentence every few seconds.
+struct Shown {
+    /// Draws nothing where stderr is no terminal.
+    bar: ProgressBar,
+    limit: Option<u64>,
+    told_at: Instant,
+}
+
+impl Shown {
+    fn new(limit: u64) -> Self {
+        let limit = (limit != u64::MAX).then_some(limit);
+        let bar = limit.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        // The template is a constant; were it wrong, the default style would do.
+        let style = ProgressStyle::with_template("{bar:32} {human_pos} of {human_len} messages, {eta} left");
+        let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { bar, limit, told_at: Instant::now() }
+    }
+
+    fn note(&mut self, sent: u64) {
+        self.bar.set_position(sent);
+        if !std::io::stderr().is_terminal() && self.told_at.elapsed() >= TELL_EACH {
+            tell(&so_far(sent, self.limit.unwrap_or_default()));
+            self.told_at = Instant::now();
+        }
+    }
 }
 
 fn summary(done: &Step) -> String {

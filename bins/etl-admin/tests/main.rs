@@ -1,4 +1,4 @@
-//! The real binary, from the outside, on a real Postgres: each test makes a database of its own.
+//! The real binary, from the outside, on real databases: each test makes one of its own.
 
 // A test crate is all test; clippy knows it by this attribute only.
 #[cfg(test)]
@@ -6,8 +6,12 @@ mod keygen;
 #[cfg(test)]
 mod quarantine;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod redrive;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod sqlite;
 #[cfg(test)]
 mod support;

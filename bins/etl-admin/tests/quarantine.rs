@@ -72,7 +72,9 @@ async fn a_private_key_that_others_may_read_is_refused_unless_that_is_allowed() 
         bench.quarantine(&format!("{reveal} open.key")).expect_error(2, "others on this machine may read");
     assert!(said.contains("hint: chmod 600"), "{said}");
     bench.quarantine(&format!("{reveal} open.key --insecure-permissions")).expect(0);
-    bench.quarantine(&format!("{reveal} no.key")).expect_error(2, "cannot read the private key no.key");
+    bench
+        .quarantine(&format!("{reveal} no.key"))
+        .expect_error(2, "cannot read the private key no.key: there is no such file");
     std::fs::write(bench.path("public.key"), bench.pair.recipient().to_text()).unwrap();
     let said = bench.quarantine(&format!("{reveal} public.key --insecure-permissions"));
     said.expect_error(2, "this is a public key");
@@ -82,11 +84,20 @@ async fn a_private_key_that_others_may_read_is_refused_unless_that_is_allowed() 
 async fn what_is_discarded_is_gone_and_only_that() {
     let mut bench = Bench::open().await;
     bench.refuse(vec![refused(Some("a")), refused(Some("b")), broken()]).await;
-    bench.quarantine("discard --key a").expect_usage("--yes");
+    bench.quarantine("discard --key a").expect_usage("<--yes|--dry-run>");
+    bench
+        .quarantine("discard --yes")
+        .expect_usage("<--all|--reason <REASON>|--since <WHEN>|--until <WHEN>|--key <KEY>>");
     let said = bench.quarantine("discard --reason refused_by_sink --dry-run").expect(0);
     assert_eq!((said.as_str(), bench.states().await.as_str()), ("would discard 2 messages\n", "open:3"));
     assert_eq!(bench.quarantine("discard --key a --yes").expect(0), "discarded 1 message\n");
     assert_eq!(bench.states().await, "discarded:1 open:2");
+    let shown = bench.quarantine("show a").expect(0);
+    let role: String = bench.one("SELECT session_user::text").await;
+    assert!(
+        shown.lines().any(|line| line.starts_with("closed: ") && line.ends_with(&format!("Z by {role}"))),
+        "{shown}"
+    );
     let bodies: String = bench
         .one("SELECT string_agg(state, ' ' ORDER BY state) FROM etl.quarantine WHERE sealed_body IS NOT NULL")
         .await;
@@ -114,10 +125,15 @@ async fn what_was_never_sealed_is_counted_and_said() {
 }
 
 #[test]
-fn only_postgres_has_a_quarantine_to_work_on() {
+fn a_database_that_is_not_there_is_said() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", directory.path().join("logins.sqlite").display());
-    finish(admin(&["quarantine", "list"]).env("ETL_SINK__DATABASE_URL", url))
-        .expect_error(2, "works on Postgres only");
+    let said = finish(admin(&["quarantine", "list"]).env("ETL_SINK__DATABASE_URL", url));
+    said.expect_error(1, "logins.sqlite missing: `etl-worker migrate` makes them");
     finish(&mut admin(&["quarantine", "list"])).expect_error(2, "sink.database_url: missing");
+    let said = finish(
+        admin(&["quarantine", "list"]).env("ETL_SINK__DATABASE_URL", "postgres://a:hunter2@127.0.0.1:1/b"),
+    );
+    let said = said.expect_error(1, "postgres://a:[hidden]@127.0.0.1:1/b: cannot reach");
+    assert!(!said.contains("hunter2"), "{said}");
 }

@@ -49,6 +49,24 @@ async fn a_refused_message_becomes_the_row_that_it_would_have_been() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_older_version_rejected_goes_through_the_rules_of_this_one() {
+    let mut bench = Bench::open().await;
+    bench.reject_by_schema(vec![login("DE", None), broken()]).await;
+    let listed = bench.quarantine("list --reason wrong_type").expect(0);
+    assert!(listed.contains("wrong_type  locale") && listed.ends_with("2 messages\n"), "{listed}");
+    let said = bench.replay("--reason wrong_type").expect(1);
+    assert_eq!(
+        said,
+        "replayed 1 message: 1 stored now, 0 stored before\n\
+         rejected again, and still open: missing_field 1\n"
+    );
+    assert_eq!((bench.rows().await, bench.states().await.as_str()), (1, "open:1 replayed:1"));
+    let reason: String =
+        bench.one("SELECT reason || ' ' || field FROM etl.quarantine WHERE state = 'open'").await;
+    assert_eq!(reason, "missing_field app_version");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_producers_key_stays_a_producers_key() {
     let mut bench = Bench::open().await;
     bench.refuse(vec![sent_days_ago(3, refused(Some("order-17")))]).await;

@@ -1,6 +1,7 @@
 //! A worker's database with rejected messages in it, and the binary to work on them.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -8,12 +9,12 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use fetch_etl_core::login::LoginSchema;
+use fetch_etl_core::login::{LoginRow, LoginSchema};
 use fetch_etl_core::pipeline::{Pipeline, PipelineConfig, Summary};
-use fetch_etl_core::{KeyId, UnixMillis};
+use fetch_etl_core::{Decoded, EventSchema, KeyId, Masker, Pii, Reject, RejectReason, Sink, UnixMillis};
 use fetch_etl_mask::{HmacSha512Masker, MasterKey};
 use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
-use fetch_etl_seal::{EnvelopeSealer, KeyPair, Purpose};
+use fetch_etl_seal::{EnvelopeSealer, KeyPair, Purpose, Recipient};
 use fetch_etl_testing::postgres::TestDatabase;
 use fetch_etl_testing::{InMemorySource, Outgoing};
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -26,7 +27,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Personal values of every test's messages: none of them may show up where it does not belong.
 pub(crate) const VALUES: [&str; 3] = ["203.0.113.77", "593-47-5928", "u-secret"];
 
-const MASKING_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(crate) const MASKING_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// A constraint that refuses the rows of one locale.
 const REFUSAL: &str = "ALTER TABLE user_logins ADD CONSTRAINT refusal CHECK (locale <> 'XX')";
@@ -163,19 +164,16 @@ impl Bench {
 
     /// A worker's run over these messages; whether it seals is up to the test.
     pub(crate) async fn work(&self, messages: Vec<Message>, seals: bool) -> Summary {
-        for Message { body, outgoing } in messages {
-            self.queue.send_with(body, outgoing);
-        }
-        let key = MasterKey::from_base64(MASKING_KEY).unwrap();
-        let masker = HmacSha512Masker::new(&key, KeyId::new(1), "default").unwrap();
-        let config = PipelineConfig { until_empty: true, ..PipelineConfig::default() };
-        let mut pipeline =
-            Pipeline::new(config, self.queue.clone(), LoginSchema, Arc::new(masker), self.sink.clone());
-        if seals {
-            let sealer = EnvelopeSealer::new(self.pair.recipient().clone(), Purpose::Quarantine);
-            pipeline = pipeline.with_sealer(Arc::new(sealer));
-        }
-        pipeline.run(CancellationToken::new()).await.unwrap()
+        let recipient = seals.then(|| self.pair.recipient());
+        work(self.sink.clone(), self.queue.clone(), LoginSchema, messages, recipient).await
+    }
+
+    /// Quarantines these messages, sealed, as a worker of another version might that knows more rules.
+    pub(crate) async fn reject_by_schema(&self, messages: Vec<Message>) {
+        let count = messages.len() as u64;
+        let recipient = Some(self.pair.recipient());
+        let summary = work(self.sink.clone(), self.queue.clone(), Stricter, messages, recipient).await;
+        assert_eq!((summary.quarantined, summary.inserted), (count, 0), "{summary}");
     }
 
     /// Quarantines these messages, sealed, because the database refuses their rows, and removes the cause.
@@ -210,6 +208,62 @@ impl Bench {
 
     pub(crate) async fn rows(&mut self) -> i64 {
         self.one("SELECT count(*) FROM user_logins").await
+    }
+}
+
+/// A worker's run until the queue is empty.
+pub(crate) async fn work<S: EventSchema<Row = LoginRow> + 'static>(
+    sink: Arc<dyn Sink<LoginRow>>,
+    queue: Arc<InMemorySource>,
+    schema: S,
+    messages: Vec<Message>,
+    recipient: Option<&Recipient>,
+) -> Summary {
+    for Message { body, outgoing } in messages {
+        queue.send_with(body, outgoing);
+    }
+    let key = MasterKey::from_base64(MASKING_KEY).unwrap();
+    let masker = HmacSha512Masker::new(&key, KeyId::new(1), "default").unwrap();
+    let config = PipelineConfig { until_empty: true, ..PipelineConfig::default() };
+    let mut pipeline = Pipeline::new(config, queue, schema, Arc::new(masker), sink);
+    if let Some(recipient) = recipient {
+        let sealer = EnvelopeSealer::new(recipient.clone(), Purpose::Quarantine);
+        pipeline = pipeline.with_sealer(Arc::new(sealer));
+    }
+    pipeline.run(CancellationToken::new()).await.unwrap()
+}
+
+/// The schema of a version that takes no login at all.
+pub(crate) struct Stricter;
+
+impl EventSchema for Stricter {
+    type Row = LoginRow;
+
+    fn decode_and_mask(&self, _: &Pii<[u8]>, _: &dyn Masker) -> Result<Decoded<LoginRow>, Reject> {
+        Err(Reject::of_field(RejectReason::WrongType, "locale"))
+    }
+}
+
+/// Waits until a child says this on stderr, and reads on so that it is not held up.
+pub(crate) fn await_words(child: &mut Child, words: &str) {
+    let (sender, lines) = channel();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+    loop {
+        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("it never said {words:?}"));
+        if line.contains(words) {
+            return;
+        }
+    }
+}
+
+/// The end of a child of whose stderr enough was read.
+pub(crate) fn end_of(child: Child) -> Finished {
+    let output = child.wait_with_output().unwrap();
+    Finished {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! How far a pipeline is: a bar on a terminal, else a log line now and then while there is something to say.
 
 use std::fmt::Write;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::telemetry;
 
 const REDRAW: Duration = Duration::from_millis(100);
 const LOG_EACH: Duration = Duration::from_secs(10);
+const TELL_EACH: Duration = Duration::from_secs(3);
 
 /// Shows progress from when it is started until it is dropped.
 #[derive(Debug)]
@@ -35,6 +36,15 @@ impl Progress {
         telemetry::make_room_for(Some(bar.clone()));
         let task = tokio::spawn(redraw(stats, bar.clone()));
         Self { task, bar: Some(bar) }
+    }
+
+    /// A bar up to `total` messages where stderr is a terminal, else a sentence every few seconds in which something happened:
+    /// for a command that somebody runs by hand, or from a script. To be called within a runtime.
+    pub fn for_people(stats: Arc<Stats>, total: u64) -> Self {
+        if std::io::stderr().is_terminal() {
+            return Self::bar(stats, total);
+        }
+        Self { task: tokio::spawn(tell_while_busy(stats, total)), bar: None }
     }
 
     /// A log line every ten seconds in which something happened.
@@ -78,6 +88,30 @@ async fn redraw(stats: Arc<Stats>, bar: ProgressBar) {
 
 fn settled(stats: &Stats) -> u64 {
     stats.received.get().saturating_sub(stats.in_flight())
+}
+
+async fn tell_while_busy(stats: Arc<Stats>, total: u64) {
+    let mut ticks = interval_at(Instant::now() + TELL_EACH, TELL_EACH);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut before = 0;
+    loop {
+        ticks.tick().await;
+        let done = settled(&stats);
+        if done != before {
+            tell(&so_far(done, total));
+            before = done;
+        }
+    }
+}
+
+/// "1,234 of 10,000 messages so far"; more may come than there were at first.
+pub fn so_far(done: u64, total: u64) -> String {
+    format!("{} of {} messages so far\n", grouped(done), grouped(total.max(done)))
+}
+
+/// Says something on stderr. That nobody listens is no failure.
+pub fn tell(line: &str) {
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 async fn log_while_busy(stats: Arc<Stats>) {

@@ -85,6 +85,11 @@ impl Database {
         either!(self, sink => sink.migrate().await)
     }
 
+    /// How many migrations are to be applied, and that nothing which is there is in their way.
+    pub(crate) async fn pending_migrations(&self) -> Result<usize, SinkError> {
+        either!(self, sink => sink.pending_migrations().await)
+    }
+
     /// Checks that the tables are there and can hold what they are meant to.
     pub(crate) async fn check_schema(&self) -> Result<(), SinkError> {
         either!(self, sink => sink.check_schema().await)

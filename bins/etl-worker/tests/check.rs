@@ -14,14 +14,22 @@ async fn what_is_safe_and_reachable_has_no_findings() {
     let key = database.directory.path().join("key");
     fs::write(&key, KEY).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let check = || {
+        finish(
+            worker(&["check", "--set", "pipeline.writers=3"])
+                .env("ETL_SOURCE__QUEUE_URL", server.queue_url("logins"))
+                .env("ETL_MASKING__KEY_FILE", &key)
+                .env("ETL_SINK__DATABASE_URL", database.url()),
+        )
+    };
+    let fresh = check();
+    assert_eq!(fresh.code, Some(0), "{}", fresh.stdout);
+    let words = "answers; 4 migrations are to be applied, and run does that (sink.migrate = true)\n";
+    assert!(fresh.stdout.contains(words) && fresh.stdout.ends_with("\nno findings\n"), "{}", fresh.stdout);
     let mut migrate = worker(&["migrate"]);
     assert_eq!(finish(migrate.env("ETL_SINK__DATABASE_URL", database.url())).code, Some(0));
-    let ended = finish(
-        worker(&["check", "--set", "pipeline.writers=3"])
-            .env("ETL_SOURCE__QUEUE_URL", server.queue_url("logins"))
-            .env("ETL_MASKING__KEY_FILE", &key)
-            .env("ETL_SINK__DATABASE_URL", database.url()),
-    );
+    let ended = check();
+    assert!(ended.stdout.contains("answers; its tables fit\n"), "{}", ended.stdout);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", ended.stdout);
     assert!(ended.stdout.ends_with("\nno findings\n"), "{}", ended.stdout);
     assert!(
@@ -37,7 +45,7 @@ async fn what_is_unsafe_is_found_and_exits_with_1() {
     let server = local_queue().await;
     let database = SqliteFile::new();
     let ended = finish(
-        worker(&["check"])
+        worker(&["check", "--set", "sink.migrate=false"])
             // The dead-letter queue has none of its own.
             .env("ETL_SOURCE__QUEUE_URL", server.queue_url("logins-dead"))
             .env("ETL_SINK__DATABASE_URL", database.url()),

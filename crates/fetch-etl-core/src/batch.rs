@@ -1,5 +1,6 @@
 //! What a sink writes: masked rows and rejected messages, and what becomes of them.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use crate::stage::seal;
@@ -90,6 +91,18 @@ impl<R> Batch<R> {
     /// The rejected messages.
     pub fn rejects(&self) -> &[Rejected] {
         &self.rejects
+    }
+    /// What the quarantine is to know of the rejected messages: each key once, in the order of the keys' bytes.
+    ///
+    /// Of several deliveries with one key it is the newest, among those with a sealed body if there are any: such a message is
+    /// about to be deleted, and that body is all that will be left of it.
+    pub fn rejects_by_key(&self) -> Vec<&Rejected> {
+        let mut rejects: Vec<_> = self.rejects.iter().collect();
+        rejects.sort_by_key(|reject| {
+            (reject.key().as_str(), reject.sealed().is_none(), Reverse(reject.attempt()))
+        });
+        rejects.dedup_by(|b, a| a.key().as_str() == b.key().as_str());
+        rejects
     }
     /// How many messages the batch stands for.
     pub fn len(&self) -> usize {

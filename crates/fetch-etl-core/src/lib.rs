@@ -34,6 +34,7 @@ pub mod login;
 mod mask;
 mod pii;
 pub mod pipeline;
+mod quarantine;
 mod reject;
 mod schema;
 mod seal;
@@ -50,6 +51,9 @@ pub use lease::{Committed, Held, Returned};
 pub use mask::MockMasker;
 pub use mask::{KeyId, MaskedValue, Masker};
 pub use pii::Pii;
+pub use quarantine::{
+    Quarantine, QuarantineCount, QuarantineEntry, QuarantineFilter, QuarantineState, SealedMessage,
+};
 pub use reject::{Reject, RejectReason, Rejected};
 pub use schema::{Decoded, EventSchema};
 #[cfg(feature = "mock")]

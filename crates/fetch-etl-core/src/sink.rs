@@ -26,6 +26,8 @@ pub struct WriteReport {
 /// - **Idempotent by key.** A row whose key was stored before, in whichever batch, is not stored again and counts as a
 ///   duplicate. Two rows of one batch with equal keys count once.
 /// - **Honest.** `inserted + duplicates` is the number of rows and `quarantined` the number of rejects.
+/// - **Careful with what is sealed.** Of the rejects with one key [`Batch::rejects_by_key`] says which one counts. A reject
+///   without a sealed body does not take away the one that is kept for its key.
 /// - **Classified.** Errors have a class; a [`BadRow`](crate::ErrorClass::BadRow) means that the batch would pass without
 ///   some row of it.
 ///

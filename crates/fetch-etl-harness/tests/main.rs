@@ -15,6 +15,8 @@ mod outages;
 #[cfg(test)]
 mod passwords;
 #[cfg(test)]
+mod quarantine;
+#[cfg(test)]
 mod stop;
 #[cfg(test)]
 mod support;

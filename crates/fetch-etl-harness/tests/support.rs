@@ -26,10 +26,20 @@ impl Stage {
 
     /// Starts `etl-worker run` on another way to the database, or another database.
     pub(crate) fn worker_on(&self, database_url: &str, arguments: &[&str]) -> Running {
+        let environment = self.environment_on(database_url);
+        Running::start(&binary("etl-worker"), [&["run"], arguments].concat(), environment)
+    }
+
+    /// What a worker, or an operator's tool, needs in its environment.
+    pub(crate) fn worker_environment(&self) -> Vec<(String, String)> {
+        self.environment_on(self.database.url())
+    }
+
+    fn environment_on(&self, database_url: &str) -> Vec<(String, String)> {
         let mut environment = self.queue.worker_environment();
         environment.push(("ETL_SINK__DATABASE_URL".into(), database_url.into()));
         environment.extend(self.masking.worker_environment());
-        Running::start(&binary("etl-worker"), [&["run"], arguments].concat(), environment)
+        environment
     }
 
     /// Rows stored so far; 0 before there is a table.

@@ -1,10 +1,9 @@
 //! A batch turned by a quarter: the arrays that one statement stores.
 
-use std::cmp::Reverse;
 use std::ops::Range;
 
 use fetch_etl_core::login::LoginRow;
-use fetch_etl_core::{KeyOrigin, Masked, MaskedValue, Rejected, SealedBody, UnixMillis};
+use fetch_etl_core::{Batch, KeyOrigin, Masked, MaskedValue, Rejected, SealedBody, UnixMillis};
 
 /// The first and the last day that a date may be, counted from 1970-01-01: 0001-01-01 and 9999-12-31.
 const DAYS: (i64, i64) = (-719_162, 2_932_896);
@@ -18,7 +17,7 @@ fn day_of(sent_at: UnixMillis) -> i32 {
 }
 
 /// Milliseconds since 1970, bounded like the day.
-fn millis_of(sent_at: UnixMillis) -> i64 {
+pub(crate) fn millis_of(sent_at: UnixMillis) -> i64 {
     sent_at.get().clamp(DAYS.0 * MILLIS_PER_DAY, (DAYS.1 + 1) * MILLIS_PER_DAY - 1)
 }
 
@@ -125,8 +124,7 @@ impl MaskColumn {
     }
 }
 
-/// The columns of a batch's rejects: in the order of their keys, each key once: its newest delivery, among those with a sealed
-/// body if there are any, because their message is deleted and that body is all that is left of it.
+/// The columns of a batch's rejects: in the order of their keys, each key once.
 #[derive(Default)]
 pub(crate) struct RejectColumns<'a> {
     pub(crate) keys: Vec<&'a str>,
@@ -145,14 +143,9 @@ pub(crate) struct RejectColumns<'a> {
 }
 
 impl<'a> RejectColumns<'a> {
-    pub(crate) fn of(rejects: &'a [Rejected]) -> Self {
-        let mut newest: Vec<_> = rejects.iter().collect();
-        newest.sort_by_key(|reject| {
-            (reject.key().as_str(), reject.sealed().is_none(), Reverse(reject.attempt()))
-        });
-        newest.dedup_by(|b, a| a.key().as_str() == b.key().as_str());
+    pub(crate) fn of(batch: &'a Batch<LoginRow>) -> Self {
         let mut columns = Self::default();
-        newest.into_iter().for_each(|rejected| columns.push(rejected));
+        batch.rejects_by_key().into_iter().for_each(|rejected| columns.push(rejected));
         columns
     }
 

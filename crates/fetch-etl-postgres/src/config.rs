@@ -24,6 +24,9 @@ pub struct PostgresSinkConfig {
     /// For how many days a message is known as stored, at least 1: longer than the queue and its dead-letter queue together
     /// keep a message. 35.
     pub ledger_retention_days: u32,
+    /// Whether what is written comes out of the quarantine: a message that is rejected again stays there as it is found, and one
+    /// that somebody replayed or discarded meanwhile is not opened again. `false`.
+    pub replays: bool,
     /// The name under which the database shows our sessions. `fetch-etl`.
     pub application_name: String,
     /// Longest wait for a connection, whether a new one or one that others use. 10 s.
@@ -41,6 +44,7 @@ impl PostgresSinkConfig {
             database_url: database_url.into(),
             max_connections: 4,
             ledger_retention_days: 35,
+            replays: false,
             application_name: "fetch-etl".to_owned(),
             connect_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(60),
@@ -54,6 +58,7 @@ impl fmt::Debug for PostgresSinkConfig {
             database_url: _,
             max_connections,
             ledger_retention_days,
+            replays,
             application_name,
             connect_timeout,
             statement_timeout,
@@ -62,6 +67,7 @@ impl fmt::Debug for PostgresSinkConfig {
             .field("database_url", &format_args!("[secret]"))
             .field("max_connections", max_connections)
             .field("ledger_retention_days", ledger_retention_days)
+            .field("replays", replays)
             .field("application_name", application_name)
             .field("connect_timeout", connect_timeout)
             .field("statement_timeout", statement_timeout)

@@ -34,7 +34,7 @@
 //!
 //! # The quarantine
 //! A reject is known by its message's key, with whose key that is, why, and the body if it was sealed. Operators work on it
-//! with [`PostgresSink::quarantined`] and its neighbours; `etl-admin` is made of them. What is replayed or discarded stays as
+//! through [`Quarantine`](fetch_etl_core::Quarantine), as `etl-admin` does. What is replayed or discarded stays as
 //! a record, without its body.
 //!
 //! # Compile time
@@ -62,6 +62,5 @@ mod sink;
 mod text;
 
 pub use config::PostgresSinkConfig;
-pub use quarantine::{QuarantineCount, QuarantineEntry, QuarantineFilter, QuarantineState, SealedMessage};
 pub use read::{LOGIN_COLUMNS, QUARANTINE_COLUMNS, TextRow};
 pub use sink::PostgresSink;

@@ -46,14 +46,42 @@ impl PostgresSink {
             let text = format!("{} missing: `etl-worker migrate` makes them", missing.join(", "));
             return Err(SinkError::new(ErrorClass::Fatal, text));
         }
-        let findings = findings(&columns(&mut connection).await?);
+        let columns = columns(&mut connection).await?;
         connection.close().await.map_err(Failure::from)?;
-        if findings.is_empty() {
-            return Ok(());
-        }
-        let text = format!("the table user_logins does not fit: {}", findings.join("; "));
-        Err(SinkError::new(ErrorClass::Fatal, text))
+        judge([misfits(&columns), missing_columns(&columns)].concat())
     }
+
+    /// How many migrations [`migrate`](Self::migrate) would apply. For those who want to know before.
+    ///
+    /// # Errors
+    /// Fatal where `user_logins` has columns that will not do after that either.
+    pub async fn pending_migrations(&self) -> Result<usize, SinkError> {
+        let mut connection = self.sessions.connect_alone().await?;
+        let columns = columns(&mut connection).await?;
+        let applied = applied_migrations(&mut connection).await.map_err(Failure::from)?;
+        connection.close().await.map_err(Failure::from)?;
+        judge(misfits(&columns))?;
+        Ok(MIGRATOR.iter().filter(|migration| !applied.contains(&migration.version)).count())
+    }
+}
+
+/// An error of all findings, where there are any.
+fn judge(findings: Vec<String>) -> Result<(), SinkError> {
+    if findings.is_empty() {
+        return Ok(());
+    }
+    let text = format!("the table user_logins does not fit: {}", findings.join("; "));
+    Err(SinkError::new(ErrorClass::Fatal, text))
+}
+
+/// The versions that the migrator noted; none before it ran for the first time. (The table is the migrator's own, which the
+/// checked statements do not know.)
+async fn applied_migrations(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
+    let noted = "SELECT to_regclass('etl.schema_migrations') IS NOT NULL";
+    if !sqlx::query_scalar::<_, bool>(noted).fetch_one(&mut *connection).await? {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar("SELECT version FROM etl.schema_migrations WHERE success").fetch_all(connection).await
 }
 
 /// Tables and functions of ours that are not there.
@@ -63,6 +91,10 @@ async fn missing_objects(connection: &mut PgConnection) -> Result<Vec<String>, S
             ('user_logins', to_regclass('user_logins') IS NULL),
             ('etl.ledger', to_regclass('etl.ledger') IS NULL),
             ('etl.quarantine', to_regclass('etl.quarantine') IS NULL),
+            ('etl.quarantine.closed_at', to_regclass('etl.quarantine') IS NOT NULL AND NOT EXISTS (
+                SELECT FROM pg_attribute
+                WHERE attrelid = to_regclass('etl.quarantine') AND attname = 'closed_at' AND NOT attisdropped
+            )),
             ('etl.quarantine_matching()',
                 to_regprocedure('etl.quarantine_matching(text[],text[],text[],bigint,bigint)') IS NULL),
             ('etl.ensure_ledger_partitions()', to_regprocedure('etl.ensure_ledger_partitions(date[],integer)') IS NULL),
@@ -149,16 +181,18 @@ impl fmt::Display for Needed {
     }
 }
 
-/// What is wrong with the columns, each with what would be right.
-fn findings(columns: &[Column]) -> Vec<String> {
+fn missing_columns(columns: &[Column]) -> Vec<String> {
+    let missing = COLUMNS.iter().filter(|(name, _)| columns.iter().all(|column| column.name != *name));
+    missing.map(|(name, _)| format!("{name} is missing, `etl-worker migrate` adds it")).collect()
+}
+
+/// What is wrong with the columns that are there, each with what would be right.
+fn misfits(columns: &[Column]) -> Vec<String> {
     let mut findings = Vec::new();
     for (name, needed) in COLUMNS {
-        match columns.iter().find(|column| column.name == name) {
-            None => findings.push(format!("{name} is missing, `etl-worker migrate` adds it")),
-            Some(column) if !needed.is_met_by(column) => {
-                findings.push(format!("{name} is {}, needed is {needed}", column.shown_type));
-            }
-            Some(_) => {}
+        let there = columns.iter().find(|column| column.name == name);
+        if let Some(column) = there.filter(|column| !needed.is_met_by(column)) {
+            findings.push(format!("{name} is {}, needed is {needed}", column.shown_type));
         }
     }
     let ours = |column: &&Column| COLUMNS.iter().any(|(name, _)| column.name == *name);
@@ -190,6 +224,10 @@ mod tests {
         COLUMNS.into_iter().map(column).collect()
     }
 
+    fn findings(columns: &[Column]) -> Vec<String> {
+        [misfits(columns), missing_columns(columns)].concat()
+    }
+
     #[test]
     fn what_is_long_enough_fits() {
         assert_eq!(findings(&fitting()), Vec::<String>::new());
@@ -215,8 +253,8 @@ mod tests {
                 "masked_ip is varchar(127), needed is varchar(128) or longer, or text",
                 "masked_device_id is bpchar(128), needed is varchar(128) or longer, or text",
                 "app_version is text, needed is integer",
-                "message_id is missing, `etl-worker migrate` adds it",
                 "tenant is NOT NULL without a default, and we have no value for it",
+                "message_id is missing, `etl-worker migrate` adds it",
             ]
         );
     }

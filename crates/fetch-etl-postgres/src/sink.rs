@@ -16,6 +16,7 @@ use crate::session::Sessions;
 pub struct PostgresSink {
     pub(crate) sessions: Sessions,
     ledger: Ledger,
+    replays: bool,
 }
 
 impl PostgresSink {
@@ -28,7 +29,7 @@ impl PostgresSink {
         let sessions = Sessions::new(&config)?;
         let connection = sessions.connect_alone().await?;
         connection.close().await.map_err(Failure::from)?;
-        Ok(Self { sessions, ledger: Ledger::new(config.ledger_retention_days) })
+        Ok(Self { sessions, ledger: Ledger::new(config.ledger_retention_days), replays: config.replays })
     }
 
     /// Forgets ledger entries past retention, as writing does by itself from time to time. A part of the ledger that others
@@ -48,7 +49,9 @@ impl PostgresSink {
     async fn store(&self, rows: &RowColumns<'_>, rejects: &RejectColumns<'_>) -> Result<u64, Failure> {
         let mut session = self.sessions.open().await.map_err(Failure::Other)?;
         let patience = session.patience();
-        let work = store(&mut session, rows, rejects, self.ledger.retention_days());
+        let batch =
+            Columns { rows, rejects, retention_days: self.ledger.retention_days(), replays: self.replays };
+        let work = store(&mut session, &batch);
         let outcome = timeout(patience, work).await;
         session.judge(outcome)
     }
@@ -58,7 +61,7 @@ impl PostgresSink {
 impl Sink<LoginRow> for PostgresSink {
     async fn write(&self, batch: &Batch<LoginRow>) -> Result<WriteReport, SinkError> {
         let rows = RowColumns::of(batch.rows());
-        let rejects = RejectColumns::of(batch.rejects());
+        let rejects = RejectColumns::of(batch);
         self.ledger.ensure_partitions(&self.sessions, rows.ledger_days()).await?;
         let mut stored = self.store(&rows, &rejects).await;
         if let Err(Failure::MissingPartition(_)) = stored {
@@ -83,18 +86,12 @@ impl fmt::Debug for PostgresSink {
 }
 
 /// Stores a batch in one transaction and returns how many rows were new.
-async fn store(
-    connection: &mut PgConnection,
-    rows: &RowColumns<'_>,
-    rejects: &RejectColumns<'_>,
-    retention_days: i32,
-) -> sqlx::Result<u64> {
-    let batch = Columns { rows, rejects, retention_days };
+async fn store(connection: &mut PgConnection, batch: &Columns<'_>) -> sqlx::Result<u64> {
     let stored = batch.store(connection, &LookedUp::default()).await?;
     if stored.suspects.is_empty() {
         return Ok(stored.inserted);
     }
-    store_suspects(connection, &batch, stored.suspects).await
+    store_suspects(connection, batch, stored.suspects).await
 }
 
 /// Stores a batch with keys that the quarantine knows: they may be in the ledger under another day, because the message was
@@ -128,6 +125,7 @@ struct Columns<'a> {
     rows: &'a RowColumns<'a>,
     rejects: &'a RejectColumns<'a>,
     retention_days: i32,
+    replays: bool,
 }
 
 /// Keys that were looked up in the whole ledger, and those that were found.
@@ -145,7 +143,7 @@ struct Stored {
 
 impl Columns<'_> {
     async fn store(&self, connection: &mut PgConnection, looked_up: &LookedUp) -> sqlx::Result<Stored> {
-        let Self { rows, rejects, retention_days } = self;
+        let Self { rows, rejects, retention_days, replays } = self;
         let stored = sqlx::query_file!(
             "src/store.sql",
             &rows.keys as &[&str],
@@ -175,6 +173,7 @@ impl Columns<'_> {
             &rejects.sealed_bodies as &[Option<&[u8]>],
             &rejects.sent_at_millis,
             &rejects.by_producer,
+            replays,
         )
         .fetch_one(connection)
         .await?;

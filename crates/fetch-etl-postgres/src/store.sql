@@ -71,7 +71,11 @@ rejected AS (
         sealed_body = coalesce(excluded.sealed_body, q.sealed_body),
         sent_at = excluded.sent_at,
         last_seen_at = now(),
-        state = 'open'
+        state = 'open',
+        closed_at = NULL,
+        closed_by = NULL
+    -- $28: what is rejected again by a replay is in no queue. Once somebody else closed it, there is nothing left to be open.
+    WHERE q.state = 'open' OR NOT $28::boolean
 )
 SELECT
     (SELECT count(*) FROM inserted) AS "inserted!",

@@ -2,14 +2,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fetch_etl_core::login::LoginRow;
-use fetch_etl_core::{SealedBody, Sink};
+use fetch_etl_core::{Quarantine, SealedBody, Sink};
+use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
 use fetch_etl_testing::sink_contract::{
-    self, Columns, LoginEvents, QuarantineRow, SinkHarness, Store, Stored,
+    self, Columns, LoginEvents, QuarantineRow, QuarantineStore, SinkHarness, Store, Stored,
 };
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use crate::support::{Bench, execute, sink_on};
+use crate::support::{Bench, config, execute, sink_on};
 
 struct OnPostgres;
 
@@ -91,6 +92,23 @@ fn rejected(row: &PgRow) -> QuarantineRow {
             .get::<Option<String>, _>("recipient_id")
             .map(|id| SealedBody::new(id, row.get("sealed_body"))),
     }
+}
+
+#[async_trait]
+impl QuarantineStore<LoginRow> for Bench {
+    fn quarantine(&self) -> Arc<dyn Quarantine> {
+        self.sink.clone()
+    }
+
+    async fn replaying(&self) -> Arc<dyn Sink<LoginRow>> {
+        let config = PostgresSinkConfig { replays: true, ..config(&self.database) };
+        Arc::new(PostgresSink::connect(config).await.unwrap())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quarantine_can_be_worked_on() {
+    sink_contract::run_on_quarantine(&OnPostgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use fetch_etl_core::ErrorClass;
 use fetch_etl_testing::postgres::TestDatabase;
 
-use crate::support::{Bench, sink_on};
+use crate::support::{Bench, execute, sink_on};
 
 async fn refusal(bench: &Bench) -> String {
     let error = bench.sink.check_schema().await.unwrap_err();
@@ -59,4 +59,30 @@ async fn missing_tables_are_named_with_the_way_to_make_them() {
     for expected in ["user_logins", "etl.ledger", "etl.quarantine", "`etl-worker migrate`"] {
         assert!(text.contains(expected), "{text}");
     }
+}
+
+#[tokio::test]
+async fn what_migrating_would_do_is_known_before() {
+    let database = TestDatabase::create().await;
+    let sink = sink_on(&database).await;
+    assert_eq!(sink.pending_migrations().await.unwrap(), 5);
+    let mut outside = database.connect().await;
+    execute(&mut outside, "CREATE TABLE user_logins (user_id text, masked_ip varchar(64))").await;
+    let error = sink.pending_migrations().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the table user_logins does not fit: masked_ip is character varying(64), needed is varchar(128) or longer, or text"
+    );
+    execute(&mut outside, "DROP TABLE user_logins").await;
+    sink.migrate().await.unwrap();
+    assert_eq!(sink.pending_migrations().await.unwrap(), 0);
+    execute(&mut outside, "DELETE FROM etl.schema_migrations WHERE version = 5").await;
+    assert_eq!(sink.pending_migrations().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_quarantine_of_an_older_version_is_not_written_to() {
+    let mut bench = Bench::open().await;
+    bench.execute("ALTER TABLE etl.quarantine DROP COLUMN closed_at").await;
+    assert_eq!(refusal(&bench).await, "etl.quarantine.closed_at missing: `etl-worker migrate` makes them");
 }

@@ -18,10 +18,13 @@
 //! It keeps the contract of the Postgres sink, and every column means the same. `user_logins`, `etl_ledger` and `etl_quarantine`
 //! are written in one transaction, which is on the disk when a write returns.
 //!
+//! Operators work on the quarantine through [`Quarantine`](fetch_etl_core::Quarantine), as `etl-admin` does.
+//!
 //! # What differs
 //! - There is one writer at a time: writes wait for each other, also those of other processes.
 //! - The ledger knows a key whatever the day of sending and the key's origin, for
 //!   [`ledger_retention_days`](SqliteSinkConfig::ledger_retention_days) after it was recorded.
+//! - Who replayed or discarded a quarantined message is not known: SQLite has no users.
 //! - A `user_logins` that is there already is not taken over: migrating fails.
 //!
 //! # Compile time
@@ -31,6 +34,7 @@
 mod config;
 mod error;
 mod file;
+mod quarantine;
 mod read;
 mod schema;
 mod sink;

@@ -1,6 +1,6 @@
 //! The tables: making them, and checking that they are there.
 
-use fetch_etl_core::SinkError;
+use fetch_etl_core::{ErrorClass, SinkError};
 use sqlx::migrate::{MigrateError, Migrator};
 
 use crate::error::{error_without_rows, migrate_error, not_migrated};
@@ -33,6 +33,35 @@ impl SqliteSink {
         MIGRATOR.run(&self.pool).await
     }
 
+    /// How many migrations [`migrate`](Self::migrate) would apply. For those who want to know before.
+    ///
+    /// # Errors
+    /// Fatal where the file has a `user_logins` that is not ours.
+    pub async fn pending_migrations(&self) -> Result<usize, SinkError> {
+        if !self.path().exists() {
+            return Ok(MIGRATOR.iter().count());
+        }
+        let has = async |table: &'static str| {
+            let query = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?)",
+            );
+            let found = query.bind(table).fetch_one(&self.pool).await;
+            found.map_err(|error| error_without_rows(&error))
+        };
+        if !has("etl_schema_migrations").await? {
+            if has("user_logins").await? {
+                let text = "the file has a table user_logins that is not ours: name another file";
+                return Err(SinkError::new(ErrorClass::Fatal, text));
+            }
+            return Ok(MIGRATOR.iter().count());
+        }
+        // The table is the migrator's own, which the checked statements do not know.
+        let applied = sqlx::query_scalar("SELECT version FROM etl_schema_migrations WHERE success");
+        let applied: Vec<i64> =
+            applied.fetch_all(&self.pool).await.map_err(|error| error_without_rows(&error))?;
+        Ok(MIGRATOR.iter().filter(|migration| !applied.contains(&migration.version)).count())
+    }
+
     /// Checks that our tables are there, with the columns that we write.
     ///
     /// # Errors
@@ -50,6 +79,10 @@ impl SqliteSink {
             ("user_logins", &LOGIN_COLUMNS[..]),
             ("etl_ledger", &["key", "recorded_on"]),
             ("etl_quarantine", &QUARANTINE_COLUMNS),
+            (
+                "etl_quarantine",
+                &["body_bytes", "recipient_id", "sealed_body", "state", "by_producer", "closed_at"],
+            ),
         ];
         let needed = tables
             .iter()

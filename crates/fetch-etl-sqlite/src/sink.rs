@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use fetch_etl_core::login::LoginRow;
-use fetch_etl_core::{Batch, Masked, MaskedValue, Rejected, Sink, SinkError, UnixMillis, WriteReport};
+use fetch_etl_core::{
+    Batch, KeyOrigin, Masked, MaskedValue, Rejected, Sink, SinkError, UnixMillis, WriteReport,
+};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use tracing::warn;
@@ -30,6 +32,7 @@ pub struct SqliteSink {
     pub(crate) pool: SqlitePool,
     path: PathBuf,
     retention_days: i64,
+    replays: bool,
     prune_at: Mutex<Instant>,
 }
 
@@ -49,7 +52,8 @@ impl SqliteSink {
             .test_before_acquire(false)
             .connect_lazy_with(options);
         let retention_days = config.ledger_retention_days.clamp(1, MAX_RETENTION_DAYS).into();
-        let sink = Self { pool, path, retention_days, prune_at: Mutex::new(Instant::now()) };
+        let (replays, prune_at) = (config.replays, Mutex::new(Instant::now()));
+        let sink = Self { pool, path, retention_days, replays, prune_at };
         if sink.path.exists() {
             let schema = sqlx::query("PRAGMA schema_version").execute(&sink.pool).await;
             schema.map_err(|error| sink_error(&error))?;
@@ -80,7 +84,9 @@ impl SqliteSink {
         // IMMEDIATE: a transaction that turned from reading to writing could find that another one was faster.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let inserted = store_rows(&mut transaction, batch.rows()).await?;
-        store_rejects(&mut transaction, batch.rejects()).await?;
+        for rejected in batch.rejects_by_key() {
+            store_reject(&mut transaction, rejected, self.replays).await?;
+        }
         transaction.commit().await?;
         Ok(inserted)
     }
@@ -202,16 +208,11 @@ fn json_of(rows: &[Masked<LoginRow>]) -> sqlx::Result<String> {
 }
 
 /// Rejects are few: a statement for each.
-async fn store_rejects(connection: &mut SqliteConnection, rejects: &[Rejected]) -> sqlx::Result<()> {
-    let mut oldest_first: Vec<_> = rejects.iter().collect();
-    oldest_first.sort_by_key(|rejected| rejected.attempt());
-    for rejected in oldest_first {
-        store_reject(connection, rejected).await?;
-    }
-    Ok(())
-}
-
-async fn store_reject(connection: &mut SqliteConnection, rejected: &Rejected) -> sqlx::Result<()> {
+async fn store_reject(
+    connection: &mut SqliteConnection,
+    rejected: &Rejected,
+    replays: bool,
+) -> sqlx::Result<()> {
     let reject = rejected.reject();
     let (line, column) = reject.position.unzip();
     let code = rejected.code();
@@ -219,13 +220,15 @@ async fn store_reject(connection: &mut SqliteConnection, rejected: &Rejected) ->
     let (code, sent_at) = (code.as_ref().map(|code| code.as_str()), seconds_of(rejected.sent_at()));
     let (body_bytes, attempt, length) = (rejected.body_bytes(), rejected.attempt(), reject.length);
     let (recipient, sealed) = rejected.sealed().map(|sealed| (sealed.recipient_id(), sealed.bytes())).unzip();
-    // A sealed body may be the only copy of its message that is left: only another one replaces it.
+    let by_producer = rejected.key().origin() == KeyOrigin::Attribute;
+    // A sealed body may be the only copy of its message that is left: only another one replaces it. And what is rejected
+    // again by a replay is in no queue: once somebody else closed it, there is nothing left to be open.
     sqlx::query!(
         "INSERT INTO etl_quarantine (
             key, reason, field, line, column_number, length, sink_code, body_bytes, receive_count, recipient_id, sealed_body,
-            sent_at
+            sent_at, by_producer
         )
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, strftime('%Y-%m-%dT%H:%M:%fZ', ?, 'unixepoch'))
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, strftime('%Y-%m-%dT%H:%M:%fZ', ?, 'unixepoch'), ?)
         ON CONFLICT (key) DO UPDATE SET
             reason = excluded.reason,
             field = excluded.field,
@@ -239,7 +242,10 @@ async fn store_reject(connection: &mut SqliteConnection, rejected: &Rejected) ->
             sealed_body = coalesce(excluded.sealed_body, sealed_body),
             sent_at = excluded.sent_at,
             last_seen_at = excluded.last_seen_at,
-            state = 'open'",
+            state = 'open',
+            by_producer = excluded.by_producer,
+            closed_at = NULL
+        WHERE etl_quarantine.state = 'open' OR NOT ?",
         key,
         reason,
         field,
@@ -251,7 +257,9 @@ async fn store_reject(connection: &mut SqliteConnection, rejected: &Rejected) ->
         attempt,
         recipient,
         sealed,
-        sent_at
+        sent_at,
+        by_producer,
+        replays
     )
     .execute(connection)
     .await?;
@@ -259,7 +267,7 @@ async fn store_reject(connection: &mut SqliteConnection, rejected: &Rejected) ->
 }
 
 /// Seconds since 1970, bounded like the days. SQLite's times have milliseconds, which 64 bits hold exactly enough.
-fn seconds_of(sent_at: UnixMillis) -> f64 {
+pub(crate) fn seconds_of(sent_at: UnixMillis) -> f64 {
     let bounded = sent_at.get().clamp(DAYS.0 * MILLIS_PER_DAY, (DAYS.1 + 1) * MILLIS_PER_DAY - 1);
     bounded as f64 / 1000.0
 }

@@ -2,14 +2,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fetch_etl_core::login::LoginRow;
-use fetch_etl_core::{SealedBody, Sink};
+use fetch_etl_core::{Quarantine, SealedBody, Sink};
+use fetch_etl_sqlite::{SqliteSink, SqliteSinkConfig};
 use fetch_etl_testing::sink_contract::{
-    self, Columns, LoginEvents, QuarantineRow, SinkHarness, Store, Stored,
+    self, Columns, LoginEvents, QuarantineRow, QuarantineStore, SinkHarness, Store, Stored,
 };
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use crate::support::{Bench, sink_on};
+use crate::support::{Bench, config, sink_on};
 
 struct OnSqlite;
 
@@ -93,6 +94,23 @@ fn rejected(row: &SqliteRow) -> QuarantineRow {
             .get::<Option<String>, _>("recipient_id")
             .map(|id| SealedBody::new(id, row.get("sealed_body"))),
     }
+}
+
+#[async_trait]
+impl QuarantineStore<LoginRow> for Bench {
+    fn quarantine(&self) -> Arc<dyn Quarantine> {
+        self.sink.clone()
+    }
+
+    async fn replaying(&self) -> Arc<dyn Sink<LoginRow>> {
+        let config = SqliteSinkConfig { replays: true, ..config(&self.directory) };
+        Arc::new(SqliteSink::connect(config).await.unwrap())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quarantine_can_be_worked_on() {
+    sink_contract::run_on_quarantine(&OnSqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

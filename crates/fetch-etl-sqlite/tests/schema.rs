@@ -62,7 +62,7 @@ async fn workers_that_start_together_all_succeed() {
         migrated.unwrap().unwrap();
     }
     bench.sink.check_schema().await.unwrap();
-    assert_eq!(bench.one::<i64>("SELECT count(*) FROM etl_schema_migrations WHERE success").await, 3);
+    assert_eq!(bench.one::<i64>("SELECT count(*) FROM etl_schema_migrations WHERE success").await, 4);
 }
 
 #[tokio::test]
@@ -82,4 +82,21 @@ async fn somebody_elses_table_of_that_name_is_left_alone() {
     assert_eq!(error.class(), ErrorClass::Fatal);
     assert!(error.to_string().contains("is not ours"), "{error}");
     assert_eq!(bench.one::<String>("SELECT name FROM pragma_table_info('user_logins')").await, "theirs");
+}
+
+#[tokio::test]
+async fn what_migrating_would_do_is_known_before() {
+    let bench = Bench::unmigrated().await;
+    assert_eq!(bench.sink.pending_migrations().await.unwrap(), 4);
+    assert!(!bench.file().exists(), "asking makes no file");
+    bench.sink.migrate().await.unwrap();
+    assert_eq!(bench.sink.pending_migrations().await.unwrap(), 0);
+    bench.execute("DELETE FROM etl_schema_migrations WHERE version = 4").await;
+    assert_eq!(bench.sink.pending_migrations().await.unwrap(), 1);
+
+    let theirs = Bench::unmigrated().await;
+    std::fs::File::create_new(theirs.file()).unwrap();
+    theirs.execute("CREATE TABLE user_logins (theirs TEXT)").await;
+    let error = theirs.sink.pending_migrations().await.unwrap_err();
+    assert!(error.to_string().contains("not ours"), "{error}");
 }

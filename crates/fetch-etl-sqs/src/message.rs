@@ -4,6 +4,8 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeN
 use fetch_etl_core::{Delivery, MessageKey, Pii, Receipt, UnixMillis};
 
 /// The message attribute in which our own redrive states the id that a message had at first.
+///
+/// Whoever may send to the queue may set it, and so say that a message is another one: to the ledger it is, then.
 pub const ORIGIN_ATTRIBUTE: &str = "origin-message-id";
 
 /// The message attribute in which our own redrive states when a message was sent at first, in milliseconds since 1970.

@@ -176,10 +176,13 @@ impl<R: Clone> State<R> {
                 report.duplicates += 1;
             }
         }
-        for reject in batch.rejects() {
-            self.quarantine.insert(reject.key().as_str().into(), QuarantineRow::from(reject));
-            report.quarantined += 1;
+        for reject in batch.rejects_by_key() {
+            let mut row = QuarantineRow::from(reject);
+            let kept = self.quarantine.remove(reject.key().as_str());
+            row.sealed = row.sealed.or_else(|| kept?.sealed);
+            self.quarantine.insert(reject.key().as_str().into(), row);
         }
+        report.quarantined = batch.rejects().len() as u64;
         Ok(self.misreport.take().unwrap_or(report))
     }
 }

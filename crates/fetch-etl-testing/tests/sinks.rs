@@ -68,6 +68,8 @@ enum Flaw {
     RefusesLargeBatches,
     LosesRejectsOfMixedBatches,
     DropsSealedBodies,
+    TakesTheLastReject,
+    TakesSealedBodiesAway,
     Hangs,
 }
 
@@ -148,8 +150,16 @@ impl Flawed {
 
     fn store_rejects(&self, batch: &Batch<LoginRow>) {
         let mut disk = self.disk.lock().unwrap();
-        for reject in batch.rejects() {
+        let rejects = match self.flaw {
+            Flaw::TakesTheLastReject => batch.rejects().iter().collect(),
+            _ => batch.rejects_by_key(),
+        };
+        for reject in rejects {
             let mut row = QuarantineRow::from(reject);
+            let kept = disk.quarantine.get(&row.key).and_then(|row| row.sealed.clone());
+            if self.flaw != Flaw::TakesSealedBodiesAway {
+                row.sealed = row.sealed.or(kept);
+            }
             match self.flaw {
                 Flaw::DropsRejects => {}
                 Flaw::DropsSealedBodies => {
@@ -267,6 +277,8 @@ async fn the_suite_finds_every_flaw() {
         (Flaw::RefusesLargeBatches, &["a batch of 5,000 rows is written at once"][..]),
         (Flaw::LosesRejectsOfMixedBatches, &["rows and rejects are written together"][..]),
         (Flaw::DropsSealedBodies, &["a sealed body is kept with its reject, byte for byte"][..]),
+        (Flaw::TakesTheLastReject, &["a sealed body is what counts, and is not taken away"][..]),
+        (Flaw::TakesSealedBodiesAway, &["a sealed body is what counts, and is not taken away"][..]),
         (Flaw::Hangs, &["every column holds what the row holds"][..]),
     ] {
         let broken = broken_rules(flaw).await;

@@ -15,7 +15,7 @@ const CHUNK: u32 = 10_000;
 pub(super) async fn run(args: DiscardArgs) -> Result<Outcome, Failure> {
     let store = Store::open(Loaded::read(&args.config.inputs())?.sink()?).await?;
     let filter = args.chosen.filter.open();
-    let counted = store.sink.count_quarantined(&filter).await.map_err(|error| store.failure(error))?;
+    let counted = store.quarantine.count(&filter).await.map_err(|error| store.failure(error))?;
     let note = if counted.without_body > 0 {
         format!(
             "{} of them without a sealed body: those messages are in the queue or its dead-letter queue, and open \
@@ -30,7 +30,7 @@ pub(super) async fn run(args: DiscardArgs) -> Result<Outcome, Failure> {
     }
     let mut discarded = 0;
     loop {
-        let done = store.sink.discard_quarantined(&filter, CHUNK).await.map_err(|error| {
+        let done = store.quarantine.discard(&filter, CHUNK).await.map_err(|error| {
             let failure = store.failure(error);
             let text = format!("{failure}; {} were discarded before", messages(discarded));
             Failure { text, ..failure }

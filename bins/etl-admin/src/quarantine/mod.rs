@@ -11,8 +11,10 @@ use std::sync::Arc;
 use etl_worker::failure::Failure;
 use etl_worker::settings::{DatabaseKind, SinkSettings};
 use etl_worker::sinks;
-use fetch_etl_core::SinkError;
-use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig, QuarantineFilter, QuarantineState};
+use fetch_etl_core::login::LoginRow;
+use fetch_etl_core::{Quarantine, QuarantineFilter, QuarantineState, Sink, SinkError};
+use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
+use fetch_etl_sqlite::{SqliteSink, SqliteSinkConfig};
 
 use crate::Outcome;
 use crate::cli::{FilterArgs, QuarantineCommand};
@@ -29,34 +31,65 @@ pub(crate) async fn run(command: QuarantineCommand) -> Result<Outcome, Failure> 
 /// The database that holds the quarantine.
 struct Store {
     settings: SinkSettings,
-    sink: Arc<PostgresSink>,
+    quarantine: Arc<dyn Quarantine>,
+    /// Where replays go.
+    sink: Arc<dyn Sink<LoginRow>>,
 }
 
 impl Store {
     /// Connects, and checks that the tables are there; makes none.
     async fn open(settings: SinkSettings) -> Result<Self, Failure> {
-        if settings.database.kind() == DatabaseKind::Sqlite {
-            let text = format!("{}: etl-admin quarantine works on Postgres only", settings.database);
-            return Err(Failure::usage(text).hint(
-                "an SQLite database says what was rejected in its table etl_quarantine, and keeps the sealed bodies there",
-            ));
-        }
-        let config = PostgresSinkConfig {
-            max_connections: settings.max_connections,
-            ledger_retention_days: settings.ledger_retention_days,
-            application_name: "etl-admin".to_owned(),
-            ..PostgresSinkConfig::new(settings.database.expose())
-        };
         let told = |error: SinkError| sinks::failure(&settings, &error);
-        let sink = PostgresSink::connect(config).await.map_err(told)?;
-        sink.check_schema().await.map_err(told)?;
-        Ok(Self { settings, sink: Arc::new(sink) })
+        let (quarantine, sink): (Arc<dyn Quarantine>, Arc<dyn Sink<LoginRow>>) =
+            match settings.database.kind() {
+                DatabaseKind::Postgres => {
+                    let sink = Arc::new(postgres(&settings).await.map_err(told)?);
+                    (sink.clone(), sink)
+                }
+                DatabaseKind::Sqlite => {
+                    let sink = Arc::new(sqlite(&settings).await.map_err(told)?);
+                    (sink.clone(), sink)
+                }
+            };
+        Ok(Self { settings, quarantine, sink })
+    }
+
+    /// What the codes are with which this database refuses rows.
+    fn codes(&self) -> &'static str {
+        match self.settings.database.kind() {
+            DatabaseKind::Postgres => "SQLSTATE",
+            DatabaseKind::Sqlite => "SQLite code",
+        }
     }
 
     /// What a user is told about a database that fails.
     fn failure(&self, error: SinkError) -> Failure {
         sinks::failure(&self.settings, &error)
     }
+}
+
+async fn postgres(settings: &SinkSettings) -> Result<PostgresSink, SinkError> {
+    let sink = PostgresSink::connect(PostgresSinkConfig {
+        max_connections: settings.max_connections,
+        ledger_retention_days: settings.ledger_retention_days,
+        replays: true,
+        application_name: "etl-admin".to_owned(),
+        ..PostgresSinkConfig::new(settings.database.expose())
+    })
+    .await?;
+    sink.check_schema().await?;
+    Ok(sink)
+}
+
+async fn sqlite(settings: &SinkSettings) -> Result<SqliteSink, SinkError> {
+    let sink = SqliteSink::connect(SqliteSinkConfig {
+        ledger_retention_days: settings.ledger_retention_days,
+        replays: true,
+        ..SqliteSinkConfig::new(settings.database.expose())
+    })
+    .await?;
+    sink.check_schema().await?;
+    Ok(sink)
 }
 
 impl FilterArgs {

@@ -9,8 +9,7 @@ use etl_worker::settings::{Loaded, ReplaySettings};
 use etl_worker::{masking, report, signals};
 use fetch_etl_core::login::LoginSchema;
 use fetch_etl_core::pipeline::{Pipeline, PipelineConfig, Summary};
-use fetch_etl_core::{Masker, RejectReason, Stager};
-use fetch_etl_postgres::QuarantineCount;
+use fetch_etl_core::{Masker, QuarantineCount, RejectReason, Stager};
 use fetch_etl_seal::Opener;
 
 use super::Store;
@@ -32,10 +31,11 @@ pub(super) async fn run(args: ReplayArgs) -> Result<Outcome, Failure> {
     let ReplaySettings { sink, pipeline, .. } = settings;
     let store = Store::open(sink).await?;
     let filter = args.chosen.filter.open();
-    let counted = store.sink.count_quarantined(&filter).await.map_err(|error| store.failure(error))?;
+    let counted = store.quarantine.count(&filter).await.map_err(|error| store.failure(error))?;
     let recipient_id = pair.recipient().id().to_string();
     let ours = ours(&counted, &recipient_id)?;
-    let source = QuarantineSource::new(store.sink.clone(), filter, recipient_id.clone(), Opener::new(pair));
+    let source =
+        QuarantineSource::new(store.quarantine.clone(), filter, recipient_id.clone(), Opener::new(pair));
     let mut done = if args.chosen.dry_run {
         try_out(&store, &source, masker).await?
     } else {
@@ -100,7 +100,7 @@ async fn replay(
     let source = Arc::new(source);
     // No sealer: what is rejected again keeps the sealed body that it has.
     let pipeline = Pipeline::new(config, source.clone(), LoginSchema, masker, store.sink.clone());
-    let progress = Progress::bar(pipeline.stats(), total);
+    let progress = Progress::for_people(pipeline.stats(), total);
     let outcome = Box::pin(pipeline.run(stop.clone())).await;
     drop(progress);
     let (summary, cause) = match outcome {

@@ -4,8 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use etl_worker::failure::Failure;
 use etl_worker::settings::Loaded;
-use fetch_etl_core::Pii;
-use fetch_etl_postgres::{QuarantineEntry, QuarantineFilter};
+use fetch_etl_core::{Pii, QuarantineEntry, QuarantineFilter};
 use fetch_etl_seal::{KeyPair, Opener, Purpose};
 use zeroize::Zeroizing;
 
@@ -20,7 +19,7 @@ pub(super) async fn run(args: ShowArgs) -> Result<Outcome, Failure> {
         key.private_key.map(|file| key_file::read_private(&file, key.insecure_permissions)).transpose()?;
     let store = Store::open(Loaded::read(&args.config.inputs())?.sink()?).await?;
     let filter = QuarantineFilter { keys: vec![args.key], ..QuarantineFilter::default() };
-    let entries = store.sink.quarantined(&filter, 1).await.map_err(|error| store.failure(error))?;
+    let entries = store.quarantine.list(&filter, 1).await.map_err(|error| store.failure(error))?;
     let Some(entry) = entries.first() else {
         return Err(Failure::failed("the quarantine knows no message of this key")
             .hint("etl-admin quarantine list --state all"));
@@ -31,17 +30,17 @@ pub(super) async fn run(args: ShowArgs) -> Result<Outcome, Failure> {
             print(&body)?;
             Ok(Outcome::done(""))
         }
-        None => Ok(Outcome::done(told(entry))),
+        None => Ok(Outcome::done(told(entry, store.codes()))),
     }
 }
 
-fn told(entry: &QuarantineEntry) -> String {
+fn told(entry: &QuarantineEntry, codes: &str) -> String {
     let origin = if entry.by_producer { "the producer's" } else { "the queue's id of the message" };
     let lines = [
         ("key", format!("{} ({origin})", harmless(&entry.key))),
         ("state", entry.state.clone()),
         ("reason", entry.reason.clone()),
-        ("where", list::place(entry)),
+        ("where", list::place(entry, codes)),
         ("length", entry.length.map(|length| length.to_string()).unwrap_or_default()),
         ("body bytes", entry.body_bytes.to_string()),
         ("deliveries", entry.receive_count.to_string()),
@@ -49,11 +48,18 @@ fn told(entry: &QuarantineEntry) -> String {
         ("sent", entry.sent_at.clone()),
         ("first seen", entry.first_seen_at.clone()),
         ("last seen", entry.last_seen_at.clone()),
+        ("closed", closed(entry)),
     ];
     let line = |(name, value): (&str, String)| {
         format!("{:<12}{value}", format!("{name}:")).trim_end().to_owned() + "\n"
     };
-    lines.into_iter().map(line).collect()
+    lines.into_iter().filter(|(name, value)| *name != "closed" || !value.is_empty()).map(line).collect()
+}
+
+/// When it was replayed or discarded, and as which role of the database.
+fn closed(entry: &QuarantineEntry) -> String {
+    let by = entry.closed_by.as_deref().map(|role| format!(" by {}", harmless(role))).unwrap_or_default();
+    entry.closed_at.as_ref().map(|at| format!("{at}{by}")).unwrap_or_default()
 }
 
 /// Opens the body of the one message that the filter means.
@@ -73,7 +79,7 @@ async fn open(
         )));
     }
     let sealed =
-        store.sink.sealed_messages(filter, &given, "", 1).await.map_err(|error| store.failure(error))?;
+        store.quarantine.sealed(filter, &given, "", 1).await.map_err(|error| store.failure(error))?;
     // Replayed or discarded in this very moment.
     let message =
         sealed.first().ok_or_else(|| Failure::failed("no body of this message is kept any more"))?;

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fetch_etl_core::{
-    AckFailure, Committed, Delivery, ErrorClass, ExtendOutcome, Held, KeyOrigin, MessageSource, Receipt,
-    Returned, SinkError, SourceError, SourceLimits,
+    AckFailure, Committed, Delivery, ErrorClass, ExtendOutcome, Held, KeyOrigin, MessageSource, Quarantine,
+    QuarantineFilter, Receipt, Returned, SealedMessage, SinkError, SourceError, SourceLimits,
 };
-use fetch_etl_postgres::{PostgresSink, QuarantineFilter, SealedMessage};
 use fetch_etl_seal::{Opener, Purpose};
 
 /// Messages of one page. Their bodies may have a megabyte each.
@@ -18,7 +17,7 @@ pub(super) const PAGE: u32 = 64;
 /// Hands out each open message once, in the order of the keys. What becomes a row is marked as replayed; everything else
 /// stays as it is.
 pub(super) struct QuarantineSource {
-    sink: Arc<PostgresSink>,
+    quarantine: Arc<dyn Quarantine>,
     filter: QuarantineFilter,
     recipient_id: String,
     opener: Opener,
@@ -29,13 +28,13 @@ pub(super) struct QuarantineSource {
 
 impl QuarantineSource {
     pub(super) fn new(
-        sink: Arc<PostgresSink>,
+        quarantine: Arc<dyn Quarantine>,
         filter: QuarantineFilter,
         recipient_id: String,
         opener: Opener,
     ) -> Self {
         Self {
-            sink,
+            quarantine,
             filter,
             recipient_id,
             opener,
@@ -54,7 +53,7 @@ impl QuarantineSource {
     pub(super) async fn next(&self, max: u32) -> Result<Vec<Delivery>, SinkError> {
         let mut after = self.place.lock().await;
         loop {
-            let page = self.sink.sealed_messages(&self.filter, &self.recipient_id, &after, max).await?;
+            let page = self.quarantine.sealed(&self.filter, &self.recipient_id, &after, max).await?;
             let Some(last) = page.last() else { return Ok(Vec::new()) };
             *after = last.key.as_str().to_owned();
             let deliveries: Vec<_> = page.into_iter().filter_map(|message| self.open(message)).collect();
@@ -107,7 +106,7 @@ impl MessageSource for QuarantineSource {
 
     async fn ack(&self, committed: Vec<Committed>) -> Result<(), AckFailure> {
         let keys: Vec<_> = committed.iter().map(|token| token.receipt().handle()).collect();
-        match self.sink.mark_replayed(&keys).await {
+        match self.quarantine.mark_replayed(&keys).await {
             Ok(_) => Ok(()),
             Err(error) => Err(AckFailure { error: source_error(&error), unacked: committed }),
         }

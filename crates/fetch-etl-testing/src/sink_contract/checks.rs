@@ -25,6 +25,7 @@ pub(super) async fn all<H: SinkHarness>(h: &H) -> Vec<Violation> {
         check("rejects are quarantined with what is known of them", quarantine(h)).await,
         check("a message rejected again is quarantined once", quarantined_again(h)).await,
         check("a sealed body is kept with its reject, byte for byte", sealed(h)).await,
+        check("a sealed body is what counts, and is not taken away", sealed_and_not(h)).await,
         check("rows and rejects are written together", together(h)).await,
     ]
     .into_iter()
@@ -226,6 +227,25 @@ async fn sealed<H: SinkHarness>(h: &H) -> Checked {
     let sealed = bench.sealed_batch(bench.bads(2));
     expect_report(bench.write(&sealed).await?, 0, 0, sealed.rejects().len() as u64)?;
     bench.expect(vec![], sealed.rejects().iter().map(QuarantineRow::from).collect()).await
+}
+
+async fn sealed_and_not<H: SinkHarness>(h: &H) -> Checked {
+    let bench = Workbench::open(h).await;
+    // Of one message, one delivery could not be sealed, and that is the newest.
+    let mut batch = bench.batch(bench.bads(4));
+    batch.append(bench.sealed_batch(bench.bads(3)));
+    batch.append(bench.sealed_batch(bench.bads(2)));
+    let rejects = batch.rejects().len() as u64;
+    expect_report(bench.write(&batch).await?, 0, 0, rejects)?;
+    let third = bench.sealed_batch(bench.bads(3));
+    let kept: Vec<_> = third.rejects().iter().map(QuarantineRow::from).collect();
+    bench.expect(vec![], kept.clone()).await?;
+    // Nor in a batch of its own does it take away what may be the only copy.
+    let fifth = bench.batch(bench.bads(5));
+    bench.write(&fifth).await?;
+    let newest = fifth.rejects().iter().map(QuarantineRow::from);
+    let expected = newest.zip(kept).map(|(newest, kept)| QuarantineRow { sealed: kept.sealed, ..newest });
+    bench.expect(vec![], expected.collect()).await
 }
 
 async fn together<H: SinkHarness>(h: &H) -> Checked {

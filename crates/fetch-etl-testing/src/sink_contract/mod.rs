@@ -47,10 +47,14 @@
 //! # }
 //! ```
 //!
+//! A sink whose quarantine operators work on ([`Quarantine`](fetch_etl_core::Quarantine)) has a suite for that, too:
+//! [`run_on_quarantine`].
+//!
 //! The suite opens a fresh [`Store`] for every check. Run it on a clock that runs (not paused) when the sink does real I/O.
 
 mod checks;
 mod events;
+mod quarantine;
 mod workbench;
 
 use std::sync::Arc;
@@ -59,6 +63,7 @@ use async_trait::async_trait;
 use fetch_etl_core::{EventSchema, SealedBody, Sink};
 
 pub use events::{Columns, EventSource, LoginEvents, login_columns, utc_date};
+pub use quarantine::{QuarantineStore, run_on_quarantine};
 
 use crate::Violation;
 use crate::contract::assert_none;

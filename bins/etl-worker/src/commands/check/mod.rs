@@ -4,7 +4,7 @@ mod findings;
 
 use std::fmt::Write as _;
 
-use fetch_etl_core::MessageSource as _;
+use fetch_etl_core::{MessageSource as _, SinkError};
 use findings::QueueFacts;
 
 use crate::cli::ConfigArgs;
@@ -84,8 +84,22 @@ async fn look_at_queue(settings: &Settings) -> Result<SeenQueue, String> {
 async fn look_at_database(settings: &SinkSettings) -> Result<String, String> {
     let told = |error| format!("sink: {}", sinks::failure(settings, &error));
     let database = Database::connect(settings).await.map_err(told)?;
-    let schema = database.check_schema().await;
+    let schema = look_at_tables(settings, &database).await;
     database.close().await;
-    schema.map_err(told)?;
-    Ok("answers; its tables fit".to_owned())
+    schema.map_err(told)
+}
+
+/// Tables that `run` will make are no finding.
+async fn look_at_tables(settings: &SinkSettings, database: &Database) -> Result<String, SinkError> {
+    let Err(error) = database.check_schema().await else { return Ok("answers; its tables fit".to_owned()) };
+    if !settings.migrate {
+        return Err(error);
+    }
+    match database.pending_migrations().await? {
+        0 => Err(error),
+        pending => {
+            let noun = if pending == 1 { "migration is" } else { "migrations are" };
+            Ok(format!("answers; {pending} {noun} to be applied, and run does that (sink.migrate = true)"))
+        }
+    }
 }
