@@ -137,6 +137,8 @@ pub(super) struct Stop {
     pub(super) receiving: CancellationToken,
     /// Write nothing more either, give everything back.
     pub(super) writing: CancellationToken,
+    /// The last receive has ended.
+    pub(super) received_all: CancellationToken,
     cause: OnceLock<Cause>,
 }
 
@@ -154,6 +156,7 @@ impl Stop {
         Self {
             receiving: CancellationToken::new(),
             writing: CancellationToken::new(),
+            received_all: CancellationToken::new(),
             cause: OnceLock::new(),
         }
     }

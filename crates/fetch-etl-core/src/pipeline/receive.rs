@@ -53,7 +53,7 @@ pub(super) async fn run<S: EventSchema + 'static>(ctx: Arc<Context<S>>, output: 
                 Some(Ok(())) => {}
                 // The others are to end by themselves: an aborted receive would leave messages invisible.
                 Some(Err(_)) => ctx.stop.part_panicked(),
-                None => return,
+                None => return ctx.stop.received_all.cancel(),
             },
         }
     }

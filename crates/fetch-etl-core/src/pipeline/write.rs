@@ -100,8 +100,12 @@ async fn settle<S: EventSchema>(ctx: &Context<S>, mut work: Work<S::Row>, jobs: 
     }
     // The rest is left to the queue, but what somebody else has already.
     drop_lost(ctx, &mut work);
-    let unwritten = work.pending.into_iter().flat_map(Batch::into_returned).collect();
-    jobs.give_back(unwritten, Duration::ZERO).await;
+    let unwritten: Vec<_> = work.pending.into_iter().flat_map(Batch::into_returned).collect();
+    if !unwritten.is_empty() {
+        // A receive that is under way would be handed what goes back now, and each delivery counts towards the dead-letter queue.
+        ctx.stop.received_all.cancelled().await;
+        jobs.give_back(unwritten, Duration::ZERO).await;
+    }
 }
 
 async fn pass_on_settled<R>(work: &mut Work<R>, jobs: &Jobs) {
