@@ -41,7 +41,7 @@ pub(super) async fn kills(bench: Arc<Bench>) -> Outcome {
 /// Kills, and then a look at everything; returns how many messages there were.
 async fn one_round(bench: &Arc<Bench>, round: u64, rounds: u64) -> Trial<u64> {
     let mut rng = Rng::with_seed(bench.seed(1, round));
-    let mut rig = Rig::new(bench, rng.u64(..), 1).await;
+    let mut rig = Rig::new(bench, rng.u64(..), 2).await;
     for kill in 0..KILLS_A_ROUND {
         bench.progress_line(|| {
             format!("{} of {} kills", round * KILLS_A_ROUND + kill, rounds * KILLS_A_ROUND)

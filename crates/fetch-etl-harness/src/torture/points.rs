@@ -107,12 +107,15 @@ fn held(rig: &Rig) -> u64 {
 /// The database answers nothing more, and the worker holds messages; then, if so wanted, until a call of this kind had its effect.
 async fn with_stalled_database(rig: &mut Rig, set: &[(&str, &str)], call: Option<&str>) -> Trial<Running> {
     let worker = working(rig, set).await?;
+    let before = rig.queue.injected("slow").await;
+    if let Some(call) = call {
+        // Before the stall: the first extension after it must not be missed.
+        rig.queue.set_faults(&json!({"faults": {"slow": 1.0}, "slow-ms": 600_000, "calls": [call]})).await;
+    }
     rig.proxy.stall();
     rig.send_logins(50).await;
     until("the worker holds messages", async || rig.queue.depth().await.1 > 0).await?;
-    if let Some(call) = call {
-        let before = rig.queue.injected("slow").await;
-        rig.queue.set_faults(&json!({"faults": {"slow": 1.0}, "slow-ms": 600_000, "calls": [call]})).await;
+    if call.is_some() {
         until("leases are extended", async || rig.queue.injected("slow").await > before).await?;
     }
     Ok(worker)
