@@ -42,12 +42,12 @@ mod tests {
             .expect_mask()
             .withf(|field, value| (field, value.expose()) == ("ip", "203.0.113.7"))
             .times(1)
-            .returning(|_, _| MaskedValue::from_masked_text("ip-mask"));
+            .returning(|_, _| Some(MaskedValue::from_masked_text("ip-mask")));
         masker
             .expect_mask()
             .withf(|field, value| (field, value.expose()) == ("device_id", "593-47-5928"))
             .times(1)
-            .returning(|_, _| MaskedValue::from_masked_text("device-mask"));
+            .returning(|_, _| Some(MaskedValue::from_masked_text("device-mask")));
 
         let mut sink = MockSink::<LoginRow>::new();
         sink.expect_write()

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::stage::seal;
 use crate::{
     Committed, ErrorClass, Held, MessageKey, Pii, Reject, RejectReason, Rejected, Returned, Sealer, Sink,
-    SinkCode, SinkError, UnixMillis, WriteReport,
+    SinkCode, SinkError, UnixMillis, VaultEntry, WriteReport,
 };
 
 /// A row whose personal fields went through a [`Masker`](crate::Masker), with what the ledger needs to know of its message.
@@ -16,7 +16,7 @@ use crate::{
 /// ```compile_fail,E0451
 /// # use fetch_etl_core::{Held, Masked, MessageKey, UnixMillis};
 /// fn forge(row: String, key: MessageKey, held: Held) -> Masked<String> {
-///     Masked { row, key, id: None, attempt: 1, sent_at: UnixMillis::new(0), body_bytes: 0, body: None, held }
+///     Masked { row, key, id: None, attempt: 1, sent_at: UnixMillis::new(0), body_bytes: 0, body: None, vault: vec![], held }
 /// }
 /// ```
 ///
@@ -30,6 +30,7 @@ pub struct Masked<R> {
     pub(crate) sent_at: UnixMillis,
     pub(crate) body_bytes: u32,
     pub(crate) body: Option<Pii<Vec<u8>>>,
+    pub(crate) vault: Vec<VaultEntry>,
     pub(crate) held: Held,
 }
 
@@ -50,6 +51,10 @@ impl<R> Masked<R> {
     /// The hold on the message.
     pub fn held(&self) -> &Held {
         &self.held
+    }
+    /// Values of the row that the vault does not have yet, to be stored with it.
+    pub fn vault_entries(&self) -> &[VaultEntry] {
+        &self.vault
     }
 
     fn refuse(self, code: Option<SinkCode>, sealer: Option<&dyn Sealer>) -> Rejected {
@@ -241,14 +246,14 @@ pub(crate) async fn write_checked<R: Send + Sync + 'static>(
     batch: &Batch<R>,
 ) -> Result<WriteReport, SinkError> {
     let report = sink.write(batch).await?;
-    let WriteReport { inserted, duplicates, quarantined } = report;
+    let WriteReport { inserted, duplicates, quarantined, erased } = report;
     let (rows, rejects) = (batch.rows.len(), batch.rejects.len());
-    if inserted + duplicates == rows as u64 && quarantined == rejects as u64 {
+    if inserted + duplicates == rows as u64 && quarantined == rejects as u64 && erased <= rows as u64 {
         return Ok(report);
     }
     let text = format!(
         "the sink broke its contract: of {rows} rows and {rejects} rejects it reports {inserted} inserted, \
-         {duplicates} duplicates, {quarantined} quarantined"
+         {duplicates} duplicates, {quarantined} quarantined, {erased} of erased persons"
     );
     Err(SinkError::new(ErrorClass::Fatal, text))
 }

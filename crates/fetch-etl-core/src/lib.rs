@@ -34,6 +34,7 @@ pub mod login;
 mod mask;
 mod pii;
 pub mod pipeline;
+mod policy;
 mod quarantine;
 mod reject;
 mod schema;
@@ -42,6 +43,7 @@ mod sink;
 mod source;
 mod stage;
 mod time;
+mod vault;
 
 pub use batch::{Batch, Masked, Settled, SettledReject, WriteFailure, write};
 pub use delivery::{Delivery, KeyOrigin, MessageKey, Receipt};
@@ -51,6 +53,7 @@ pub use lease::{Committed, Held, Returned};
 pub use mask::MockMasker;
 pub use mask::{KeyId, MaskedValue, Masker};
 pub use pii::Pii;
+pub use policy::{MaskPolicy, POLICY_CHANGED, PolicyInForce, PolicyStore};
 pub use quarantine::{
     Quarantine, QuarantineCount, QuarantineEntry, QuarantineFilter, QuarantineState, SealedMessage,
 };
@@ -67,3 +70,4 @@ pub use source::MockMessageSource;
 pub use source::{AckFailure, ExtendOutcome, MessageSource, QueueDepth, SourceLimits};
 pub use stage::{MAX_BODY_BYTES, Staged, Stager};
 pub use time::UnixMillis;
+pub use vault::{SealedDataKey, Vault, VaultEntry};

@@ -92,15 +92,15 @@ impl fmt::Debug for MaskedValue {
 /// the same mask for the same field and value as long as [`key_id`](Self::key_id) is the same.
 #[cfg_attr(feature = "mock", mockall::automock)]
 pub trait Masker: Send + Sync {
-    /// Masks one value of the named field.
-    fn mask(&self, field: &str, value: &Pii<str>) -> MaskedValue;
+    /// Masks one value of the named field; `None` where nothing of it is to be kept: the column is NULL then.
+    fn mask(&self, field: &str, value: &Pii<str>) -> Option<MaskedValue>;
 
     /// The id that is stored beside every row that this masker's masks are in.
     fn key_id(&self) -> KeyId;
 }
 
 impl<T: Masker + ?Sized> Masker for Box<T> {
-    fn mask(&self, field: &str, value: &Pii<str>) -> MaskedValue {
+    fn mask(&self, field: &str, value: &Pii<str>) -> Option<MaskedValue> {
         (**self).mask(field, value)
     }
     fn key_id(&self) -> KeyId {
@@ -109,7 +109,7 @@ impl<T: Masker + ?Sized> Masker for Box<T> {
 }
 
 impl<T: Masker + ?Sized> Masker for Arc<T> {
-    fn mask(&self, field: &str, value: &Pii<str>) -> MaskedValue {
+    fn mask(&self, field: &str, value: &Pii<str>) -> Option<MaskedValue> {
         (**self).mask(field, value)
     }
     fn key_id(&self) -> KeyId {

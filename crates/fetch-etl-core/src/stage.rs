@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tracing::warn;
 
 use crate::lease::LeaseGroup;
+use crate::vault::Keeping;
 use crate::{
-    Batch, Delivery, EventSchema, Held, KeyOrigin, Masked, Masker, MessageKey, Pii, Receipt, Reject,
-    RejectReason, Rejected, SealedBody, Sealer, UnixMillis,
+    Batch, Decoded, Delivery, EventSchema, Held, KeyOrigin, Masked, Masker, MessageKey, Pii, Receipt, Reject,
+    RejectReason, Rejected, SealedBody, Sealer, UnixMillis, Vault, VaultEntry,
 };
 
 /// Largest body in bytes that is looked at: what SQS accepts. A larger one, from whichever source, is a reject.
@@ -18,6 +19,7 @@ pub struct Stager<S> {
     schema: S,
     masker: Arc<dyn Masker>,
     sealer: Option<Arc<dyn Sealer>>,
+    vault: Option<Arc<dyn Vault>>,
 }
 
 /// What staging a receive's deliveries gave.
@@ -59,7 +61,7 @@ impl Message {
 impl<S: EventSchema> Stager<S> {
     /// A stager for a schema and a masker.
     pub fn new(schema: S, masker: Arc<dyn Masker>) -> Self {
-        Self { schema, masker, sealer: None }
+        Self { schema, masker, sealer: None, vault: None }
     }
 
     /// Seals the bodies of rejects, so that they can be kept with the reject and deleted from the queue.
@@ -67,6 +69,17 @@ impl<S: EventSchema> Stager<S> {
     pub fn with_sealer(mut self, sealer: Option<Arc<dyn Sealer>>) -> Self {
         self.sealer = sealer;
         self
+    }
+
+    /// Keeps first-seen values in a vault.
+    #[must_use]
+    pub fn with_vault(mut self, vault: Option<Arc<dyn Vault>>) -> Self {
+        self.vault = vault;
+        self
+    }
+
+    pub(crate) fn vault(&self) -> Option<&dyn Vault> {
+        self.vault.as_deref()
     }
 
     pub(crate) fn sealer(&self) -> Option<&dyn Sealer> {
@@ -85,6 +98,15 @@ impl<S: EventSchema> Stager<S> {
         staged
     }
 
+    fn decode(&self, body: &Pii<[u8]>) -> Result<(Decoded<S::Row>, Vec<VaultEntry>), Reject> {
+        let Some(vault) = self.vault() else {
+            return Ok((self.schema.decode_and_mask(body, &*self.masker)?, Vec::new()));
+        };
+        let keeping = Keeping::new(&*self.masker, vault);
+        let decoded = self.schema.decode_and_mask(body, &keeping)?;
+        Ok((decoded, keeping.into_entries()))
+    }
+
     fn stage_one(&self, message: Message, index: usize, staged: &mut Staged<S::Row>) {
         let Message { id, key, attempt, sent_at, body } = message;
         let held = Held::nth(&staged.group, index);
@@ -94,7 +116,7 @@ impl<S: EventSchema> Stager<S> {
             None if body.expose().len() > MAX_BODY_BYTES => {
                 Err(Reject::of_message(RejectReason::InvalidJson).with_length(body.expose().len()))
             }
-            None => self.schema.decode_and_mask(body.as_bytes(), &*self.masker),
+            None => self.decode(body.as_bytes()),
         };
         let (key, id) = match key {
             Some(text) if unusable_key(&text).is_none() => {
@@ -104,7 +126,7 @@ impl<S: EventSchema> Stager<S> {
             _ => (MessageKey::new(id, KeyOrigin::MessageId), None),
         };
         match decoded {
-            Ok(decoded) => {
+            Ok((decoded, vault)) => {
                 staged.unknown_fields += u64::from(decoded.unknown_fields);
                 staged.non_canonical += u64::from(decoded.non_canonical);
                 // Kept for the case that the sink refuses the row: only a sealer can make use of it then.
@@ -117,6 +139,7 @@ impl<S: EventSchema> Stager<S> {
                     sent_at,
                     body_bytes,
                     body,
+                    vault,
                     held,
                 });
             }

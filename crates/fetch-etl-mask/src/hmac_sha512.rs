@@ -14,10 +14,16 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::MasterKey;
 
 /// The version of the canonical form, first byte of every message.
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 const TYPE_IP: u8 = 0x01;
 const TYPE_TEXT: u8 = 0x02;
 const TYPE_NOT_AN_IP: u8 = 0x03;
+const TYPE_NETWORK: u8 = 0x04;
+/// What is masked is a mask already.
+const TYPE_MASK: u8 = 0x10;
+
+/// Bits of an address that are its network, for IPv4 and IPv6: what a site is given, more or less.
+const NETWORK_BITS: (u32, u32) = (24, 48);
 
 /// The one field whose values are addresses.
 const IP_FIELD: &str = "ip";
@@ -31,6 +37,9 @@ type KeyState = Hmac<Sha512>;
 /// - in the field `ip`, type `0x01`: the address as 16 bytes, IPv4 as IPv4-mapped IPv6, so that every spelling of one address
 ///   has one mask; type `0x03` with the exact text for what is no address
 /// - in every other field, type `0x02`: the exact UTF-8 text
+/// - of networks only ([`Method::IpPrefix`](crate::Method::IpPrefix)), type `0x04`: the same 16 bytes with all bits but the first 24 of
+///   IPv4, or 48 of IPv6, zero
+/// - of a mask, when keys are rotated ([`remask`](Self::remask)), type `0x10`: its 64 bytes
 ///
 /// See the [crate's example](crate).
 pub struct HmacSha512Masker {
@@ -106,17 +115,46 @@ impl HmacSha512Masker {
     }
 }
 
-impl Masker for HmacSha512Masker {
-    fn mask(&self, field: &str, value: &Pii<str>) -> MaskedValue {
-        let mut mac = self.prepared(field).cloned().unwrap_or_else(|| self.derive(field));
+/// What of a value counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// All of it.
+    Whole,
+    /// Of an address, the network; all of what is no address.
+    Network,
+}
+
+impl HmacSha512Masker {
+    fn key_of(&self, field: &str) -> KeyState {
+        self.prepared(field).cloned().unwrap_or_else(|| self.derive(field))
+    }
+
+    pub(crate) fn digest(&self, field: &str, form: Form, value: &Pii<str>) -> [u8; 64] {
+        let mut mac = self.key_of(field);
         let text = value.expose();
-        let address = (field == IP_FIELD).then(|| text.parse::<IpAddr>());
-        match address {
-            Some(Ok(address)) => update(&mut mac, TYPE_IP, &octets(address)),
-            Some(Err(_)) => update(&mut mac, TYPE_NOT_AN_IP, text.as_bytes()),
-            None => update(&mut mac, TYPE_TEXT, text.as_bytes()),
+        let address = (field == IP_FIELD || form == Form::Network).then(|| text.parse::<IpAddr>());
+        match (address, form) {
+            (Some(Ok(address)), Form::Whole) => update(&mut mac, TYPE_IP, &octets(address)),
+            (Some(Ok(address)), Form::Network) => update(&mut mac, TYPE_NETWORK, &network(address)),
+            (Some(Err(_)), _) => update(&mut mac, TYPE_NOT_AN_IP, text.as_bytes()),
+            (None, _) => update(&mut mac, TYPE_TEXT, text.as_bytes()),
         }
-        MaskedValue::from_digest(mac.finalize().into_bytes().into())
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Masks a mask: the step of a rotation to this masker's key. Equal masks stay equal, and nothing of the value is needed.
+    ///
+    /// HMAC-SHA-512 of `0x01 0x10`, the length 64 as big-endian `u32`, and the old mask's 64 bytes.
+    pub fn remask(&self, field: &str, mask: &[u8; 64]) -> [u8; 64] {
+        let mut mac = self.key_of(field);
+        update(&mut mac, TYPE_MASK, mask);
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl Masker for HmacSha512Masker {
+    fn mask(&self, field: &str, value: &Pii<str>) -> Option<MaskedValue> {
+        Some(MaskedValue::from_digest(self.digest(field, Form::Whole, value)))
     }
 
     fn key_id(&self) -> KeyId {
@@ -129,6 +167,17 @@ fn octets(address: IpAddr) -> [u8; 16] {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         IpAddr::V6(address) => address.octets(),
     }
+}
+
+/// The network of an address, its other bits zero. IPv4 written as IPv6 is IPv4.
+fn network(address: IpAddr) -> [u8; 16] {
+    let (v4_bits, v6_bits) = NETWORK_BITS;
+    let bits = match address.to_canonical() {
+        IpAddr::V4(_) => 96 + v4_bits,
+        IpAddr::V6(_) => v6_bits,
+    };
+    let all = u128::from_be_bytes(octets(address));
+    (all & !(u128::MAX >> bits)).to_be_bytes()
 }
 
 fn update(mac: &mut KeyState, kind: u8, bytes: &[u8]) {
@@ -175,6 +224,19 @@ mod tests {
         for id in [KeyId::UNKEYED, KeyId::new(-1), KeyId::new(i32::MIN)] {
             assert_eq!(HmacSha512Masker::new(&key(), id, "default").err(), Some(MaskerError::InvalidKeyId));
         }
+    }
+
+    #[test]
+    fn a_network_has_one_mask_and_its_neighbours_have_others() {
+        let masker = HmacSha512Masker::new(&key(), KeyId::new(1), "default").unwrap();
+        let mask = |text: &str| masker.digest("ip", Form::Network, Pii::wrap(text));
+        assert_eq!(mask("192.0.2.1"), mask("192.0.2.254"));
+        assert_eq!(mask("192.0.2.1"), mask("::ffff:192.0.2.77"));
+        assert_ne!(mask("192.0.2.1"), mask("192.0.3.1"));
+        assert_eq!(mask("2001:db8:1::1"), mask("2001:db8:1:ffff::2"));
+        assert_ne!(mask("2001:db8:1::1"), mask("2001:db8:2::1"));
+        assert_ne!(mask("192.0.2.0"), masker.digest("ip", Form::Whole, Pii::wrap("192.0.2.0")));
+        assert_eq!(mask("no address"), masker.digest("ip", Form::Whole, Pii::wrap("no address")));
     }
 
     #[test]

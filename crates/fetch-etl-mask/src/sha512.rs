@@ -13,16 +13,20 @@ pub const UNKEYED_WARNING: &str = "masks made without a key can be reversed by t
 /// use fetch_etl_core::{KeyId, Masker, Pii};
 /// use fetch_etl_mask::Sha512Masker;
 ///
-/// let mask = Sha512Masker.mask("device_id", Pii::wrap("abc")).to_text();
+/// let mask = Sha512Masker.mask("device_id", Pii::wrap("abc")).unwrap().to_text();
 /// assert!(mask.starts_with("ddaf35a193617abacc417349ae20413112e6fa4e89a97ea2"));
 /// assert_eq!(Sha512Masker.key_id(), KeyId::UNKEYED);
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sha512Masker;
 
+pub(crate) fn digest(value: &Pii<str>) -> [u8; 64] {
+    Sha512::digest(value.expose()).into()
+}
+
 impl Masker for Sha512Masker {
-    fn mask(&self, _field: &str, value: &Pii<str>) -> MaskedValue {
-        MaskedValue::from_digest(Sha512::digest(value.expose()).into())
+    fn mask(&self, _field: &str, value: &Pii<str>) -> Option<MaskedValue> {
+        Some(MaskedValue::from_digest(digest(value)))
     }
 
     fn key_id(&self) -> KeyId {

@@ -13,7 +13,7 @@ fn keyed(first: u8, domain: &str) -> HmacSha512Masker {
 }
 
 fn mask(masker: &dyn Masker, field: &str, value: &str) -> String {
-    masker.mask(field, Pii::wrap(value)).to_text()
+    masker.mask(field, Pii::wrap(value)).unwrap().to_text()
 }
 
 /// Spellings that Rust's parser takes for this address: groups with leading zeros or without, in either case, with zeros

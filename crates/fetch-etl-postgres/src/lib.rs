@@ -37,6 +37,11 @@
 //! through [`Quarantine`](fetch_etl_core::Quarantine), as `etl-admin` does. What is replayed or discarded stays as
 //! a record, without its body.
 //!
+//! # The masking policy
+//! [`PolicyStore`](fetch_etl_core::PolicyStore) keeps it in `etl.policy`. Every write takes a lock, shared, for the time of its
+//! transaction, and looks whether its policy is in force; whoever changes the policy takes the lock alone. Persons in `etl.erased`
+//! are looked up under the same lock, so none of theirs slips in beside an erasure.
+//!
 //! # Compile time
 //! All statements but those of the migrator, and of [`PostgresSink::read_as_text`], which finds out the tables' names, are checked against the migrations when this crate is compiled. What the check needs
 //! to know lies in `.sqlx`; no database is needed, and `DATABASE_URL` is not looked at. `cargo xtask prepare` refreshes it.
@@ -54,12 +59,14 @@ mod columns;
 mod config;
 mod error;
 mod ledger;
+mod policy;
 mod quarantine;
 mod read;
 mod schema;
 mod session;
 mod sink;
 mod text;
+mod vault;
 
 pub use config::PostgresSinkConfig;
 pub use read::{LOGIN_COLUMNS, QUARANTINE_COLUMNS, TextRow};

@@ -95,6 +95,9 @@ async fn missing_objects(connection: &mut PgConnection) -> Result<Vec<String>, S
                 SELECT FROM pg_attribute
                 WHERE attrelid = to_regclass('etl.quarantine') AND attname = 'closed_at' AND NOT attisdropped
             )),
+            ('etl.pii_vault', to_regclass('etl.pii_vault') IS NULL),
+            ('etl.enter()', to_regprocedure('etl.enter(bigint,text[])') IS NULL),
+            ('etl.policy_in_force()', to_regprocedure('etl.policy_in_force()') IS NULL),
             ('etl.quarantine_matching()',
                 to_regprocedure('etl.quarantine_matching(text[],text[],text[],bigint,bigint)') IS NULL),
             ('etl.ensure_ledger_partitions()', to_regprocedure('etl.ensure_ledger_partitions(date[],integer)') IS NULL),

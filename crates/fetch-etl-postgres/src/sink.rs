@@ -1,8 +1,9 @@
+use std::collections::HashSet;
 use std::fmt;
 
 use async_trait::async_trait;
 use fetch_etl_core::login::LoginRow;
-use fetch_etl_core::{Batch, Sink, SinkError, WriteReport};
+use fetch_etl_core::{Batch, ErrorClass, POLICY_CHANGED, Sink, SinkError, WriteReport};
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 
@@ -10,11 +11,14 @@ use crate::PostgresSinkConfig;
 use crate::columns::{RejectColumns, RowColumns};
 use crate::error::Failure;
 use crate::ledger::Ledger;
+use crate::policy::Fence;
 use crate::session::Sessions;
+use crate::vault::Entries;
 
 /// Stores masked logins in Postgres; see the [crate's documentation](crate).
 pub struct PostgresSink {
     pub(crate) sessions: Sessions,
+    pub(crate) fence: Fence,
     ledger: Ledger,
     replays: bool,
 }
@@ -29,7 +33,8 @@ impl PostgresSink {
         let sessions = Sessions::new(&config)?;
         let connection = sessions.connect_alone().await?;
         connection.close().await.map_err(Failure::from)?;
-        Ok(Self { sessions, ledger: Ledger::new(config.ledger_retention_days), replays: config.replays })
+        let ledger = Ledger::new(config.ledger_retention_days);
+        Ok(Self { sessions, fence: Fence::default(), ledger, replays: config.replays })
     }
 
     /// Forgets ledger entries past retention, as writing does by itself from time to time. A part of the ledger that others
@@ -46,14 +51,30 @@ impl PostgresSink {
         self.sessions.close().await;
     }
 
-    async fn store(&self, rows: &RowColumns<'_>, rejects: &RejectColumns<'_>) -> Result<u64, Failure> {
+    async fn store(
+        &self,
+        rows: &RowColumns<'_>,
+        rejects: &RejectColumns<'_>,
+        entries: &Entries<'_>,
+    ) -> Result<Stored, Failure> {
         let mut session = self.sessions.open().await.map_err(Failure::Other)?;
         let patience = session.patience();
-        let batch =
-            Columns { rows, rejects, retention_days: self.ledger.retention_days(), replays: self.replays };
+        let batch = Columns {
+            rows,
+            rejects,
+            entries,
+            held_to: self.fence.version(),
+            retention_days: self.ledger.retention_days(),
+            replays: self.replays,
+        };
         let work = store(&mut session, &batch);
         let outcome = timeout(patience, work).await;
-        session.judge(outcome)
+        let stored = session.judge(outcome)?;
+        if stored.in_force {
+            Ok(stored)
+        } else {
+            Err(Failure::Other(SinkError::new(ErrorClass::Fatal, POLICY_CHANGED)))
+        }
     }
 }
 
@@ -62,19 +83,21 @@ impl Sink<LoginRow> for PostgresSink {
     async fn write(&self, batch: &Batch<LoginRow>) -> Result<WriteReport, SinkError> {
         let rows = RowColumns::of(batch.rows());
         let rejects = RejectColumns::of(batch);
+        let entries = Entries::of(batch.rows());
         self.ledger.ensure_partitions(&self.sessions, rows.ledger_days()).await?;
-        let mut stored = self.store(&rows, &rejects).await;
+        let mut stored = self.store(&rows, &rejects, &entries).await;
         if let Err(Failure::MissingPartition(_)) = stored {
             self.ledger.forget_partitions();
             self.ledger.ensure_partitions(&self.sessions, rows.ledger_days()).await?;
-            stored = self.store(&rows, &rejects).await;
+            stored = self.store(&rows, &rejects, &entries).await;
         }
-        let inserted = stored?;
+        let Stored { inserted, erased, .. } = stored?;
         self.ledger.prune_if_due(&self.sessions).await;
         Ok(WriteReport {
             inserted,
             duplicates: batch.rows().len() as u64 - inserted,
             quarantined: batch.rejects().len() as u64,
+            erased: count_of(&erased, batch),
         })
     }
 }
@@ -85,13 +108,40 @@ impl fmt::Debug for PostgresSink {
     }
 }
 
-/// Stores a batch in one transaction and returns how many rows were new.
-async fn store(connection: &mut PgConnection, batch: &Columns<'_>) -> sqlx::Result<u64> {
-    let stored = batch.store(connection, &LookedUp::default()).await?;
+/// How many of a batch's rows are of these persons.
+fn count_of(erased: &[String], batch: &Batch<LoginRow>) -> u64 {
+    if erased.is_empty() {
+        return 0;
+    }
+    let erased: HashSet<&str> = erased.iter().map(String::as_str).collect();
+    batch.rows().iter().filter(|row| erased.contains(row.row().user_id.as_str())).count() as u64
+}
+
+/// Stores a batch in one transaction.
+async fn store(connection: &mut PgConnection, batch: &Columns<'_>) -> sqlx::Result<Stored> {
+    let stored = if batch.entries.is_empty() {
+        // One statement is a transaction by itself, and one round trip.
+        batch.store(connection, &LookedUp::default()).await?
+    } else {
+        store_with_entries(connection, batch).await?
+    };
     if stored.suspects.is_empty() {
-        return Ok(stored.inserted);
+        return Ok(stored);
     }
     store_suspects(connection, batch, stored.suspects).await
+}
+
+/// Stores a batch with what it brings for the vault.
+async fn store_with_entries(connection: &mut PgConnection, batch: &Columns<'_>) -> sqlx::Result<Stored> {
+    let mut transaction = connection.begin().await?;
+    let stored = batch.store(&mut transaction, &LookedUp::default()).await?;
+    if stored.in_force && stored.suspects.is_empty() {
+        batch.entries.store(&mut transaction, &stored.erased).await?;
+        transaction.commit().await?;
+    } else {
+        transaction.rollback().await?;
+    }
+    Ok(stored)
 }
 
 /// Stores a batch with keys that the quarantine knows: they may be in the ledger under another day, because the message was
@@ -100,7 +150,7 @@ async fn store_suspects(
     connection: &mut PgConnection,
     batch: &Columns<'_>,
     suspects: Vec<String>,
-) -> sqlx::Result<u64> {
+) -> sqlx::Result<Stored> {
     let mut transaction = connection.begin().await?;
     sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('etl.quarantine', 0))")
         .execute(&mut *transaction)
@@ -112,8 +162,11 @@ async fn store_suspects(
         looked_up.in_ledger = query.fetch_all(&mut *transaction).await?;
         let stored = batch.store(&mut transaction, &looked_up).await?;
         if stored.suspects.is_empty() {
+            if stored.in_force {
+                batch.entries.store(&mut transaction, &stored.erased).await?;
+            }
             transaction.commit().await?;
-            return Ok(stored.inserted);
+            return Ok(stored);
         }
         // Quarantined by somebody else in the meantime; a batch's keys come to an end.
         looked_up.keys.extend(stored.suspects);
@@ -124,6 +177,9 @@ async fn store_suspects(
 struct Columns<'a> {
     rows: &'a RowColumns<'a>,
     rejects: &'a RejectColumns<'a>,
+    entries: &'a Entries<'a>,
+    /// The version of the masking policy, where the sink holds to one.
+    held_to: Option<i64>,
     retention_days: i32,
     replays: bool,
 }
@@ -138,12 +194,16 @@ struct LookedUp {
 /// What the statement says.
 struct Stored {
     inserted: u64,
+    /// Whether the policy is still the one that the writer holds to; nothing was stored where it is not.
+    in_force: bool,
+    /// Persons among the rows who were erased.
+    erased: Vec<String>,
     suspects: Vec<String>,
 }
 
 impl Columns<'_> {
     async fn store(&self, connection: &mut PgConnection, looked_up: &LookedUp) -> sqlx::Result<Stored> {
-        let Self { rows, rejects, retention_days, replays } = self;
+        let Self { rows, rejects, entries: _, held_to, retention_days, replays } = self;
         let stored = sqlx::query_file!(
             "src/store.sql",
             &rows.keys as &[&str],
@@ -174,9 +234,15 @@ impl Columns<'_> {
             &rejects.sent_at_millis,
             &rejects.by_producer,
             replays,
+            *held_to,
         )
         .fetch_one(connection)
         .await?;
-        Ok(Stored { inserted: u64::try_from(stored.inserted).unwrap_or_default(), suspects: stored.suspects })
+        Ok(Stored {
+            inserted: u64::try_from(stored.inserted).unwrap_or_default(),
+            in_force: stored.in_force,
+            erased: stored.erased,
+            suspects: stored.suspects,
+        })
     }
 }

@@ -1,4 +1,4 @@
--- Stores a batch, or nothing of it: where `suspects` comes back with keys in it, nothing was stored.
+-- Stores a batch, or nothing of it: where `suspects` comes back with keys in it, or `in_force` as false, nothing was stored.
 WITH batch AS MATERIALIZED (
     SELECT *
     FROM unnest(
@@ -8,6 +8,13 @@ WITH batch AS MATERIALIZED (
         key, by_producer, sent_day, user_id, device_type, masked_ip, masked_device_id, locale, app_version,
         app_version_text, mask_key_id
     )
+),
+-- Waits for a change of the policy that is under way; $29 is the version that the writer holds to.
+gate AS MATERIALIZED (
+    SELECT in_force, erased FROM etl.enter($29::bigint, $4::text[])
+),
+erased AS MATERIALIZED (
+    SELECT unnest(erased) AS user_id FROM gate
 ),
 -- The quarantine knows these keys, so they may be in the ledger under another day; $12 are those that were looked up there.
 suspects AS MATERIALIZED (
@@ -23,7 +30,7 @@ fresh AS (
         CASE WHEN by_producer THEN '-infinity' ELSE etl.ledger_day(date '1970-01-01' + sent_day, $14::integer) END,
         etl.utc_today()
     FROM batch
-    WHERE NOT EXISTS (SELECT FROM suspects) AND key <> ALL ($13::text[])
+    WHERE (SELECT in_force FROM gate) AND NOT EXISTS (SELECT FROM suspects) AND key <> ALL ($13::text[])
     ORDER BY key COLLATE "C"
     ON CONFLICT (key, day) DO NOTHING
     RETURNING key
@@ -34,9 +41,10 @@ inserted AS (
         mask_key_id
     )
     SELECT
-        user_id, device_type, masked_ip, masked_device_id, locale, app_version, date '1970-01-01' + sent_day, app_version_text,
-        batch.key, mask_key_id
-    FROM fresh JOIN batch ON batch.key = fresh.key
+        batch.user_id, device_type, CASE WHEN erased.user_id IS NULL THEN masked_ip END,
+        CASE WHEN erased.user_id IS NULL THEN masked_device_id END, locale, app_version, date '1970-01-01' + sent_day,
+        app_version_text, batch.key, mask_key_id
+    FROM fresh JOIN batch ON batch.key = fresh.key LEFT JOIN erased ON erased.user_id = batch.user_id
     RETURNING 1
 ),
 rejected AS (
@@ -54,7 +62,7 @@ rejected AS (
         key, reason, field, line, column_number, length, sink_code, body_bytes, receive_count, recipient_id, sealed_body,
         sent_at_millis, by_producer
     )
-    WHERE NOT EXISTS (SELECT FROM suspects)
+    WHERE (SELECT in_force FROM gate) AND NOT EXISTS (SELECT FROM suspects)
     ORDER BY key COLLATE "C"
     ON CONFLICT (key) DO UPDATE SET
         by_producer = excluded.by_producer,
@@ -79,4 +87,6 @@ rejected AS (
 )
 SELECT
     (SELECT count(*) FROM inserted) AS "inserted!",
+    (SELECT in_force FROM gate) AS "in_force!",
+    (SELECT erased FROM gate) AS "erased!: Vec<String>",
     ARRAY(SELECT key FROM suspects) AS "suspects!: Vec<String>"

@@ -6,7 +6,7 @@ use fetch_etl_testing::postgres::TestDatabase;
 use sqlx::migrate::Migrator;
 use tokio::task::JoinSet;
 
-use crate::support::{Bench, config, execute, good, report, sink_on};
+use crate::support::{Bench, config, execute, good, migrations, report, sink_on};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_start_together_all_succeed() {
@@ -24,7 +24,7 @@ async fn workers_that_start_together_all_succeed() {
         Bench { sink: sink_on(&database).await.into(), outside: database.connect().await, database };
     bench.sink.check_schema().await.unwrap();
     let applied = bench.one::<i64>("SELECT count(*) FROM etl.schema_migrations WHERE success").await;
-    assert_eq!(applied, 5);
+    assert_eq!(applied, migrations());
 }
 
 #[tokio::test]

@@ -118,5 +118,11 @@ pub(crate) fn batch(messages: Vec<Message>) -> Batch<LoginRow> {
 }
 
 pub(crate) fn report(inserted: u64, duplicates: u64, quarantined: u64) -> WriteReport {
-    WriteReport { inserted, duplicates, quarantined }
+    WriteReport { inserted, duplicates, quarantined, erased: 0 }
+}
+
+/// How many migrations there are.
+pub(crate) fn migrations() -> i64 {
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
+    i64::try_from(files.count()).unwrap()
 }

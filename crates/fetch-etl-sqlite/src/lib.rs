@@ -26,6 +26,7 @@
 //!   [`ledger_retention_days`](SqliteSinkConfig::ledger_retention_days) after it was recorded.
 //! - Who replayed or discarded a quarantined message is not known: SQLite has no users.
 //! - A `user_logins` that is there already is not taken over: migrating fails.
+//! - There is no vault, for there are no roles that could keep readers away from it, and so nobody is erased by name.
 //!
 //! # Compile time
 //! All statements but those of the migrator and PRAGMAs are checked against the migrations when this crate is compiled. What the
@@ -34,6 +35,7 @@
 mod config;
 mod error;
 mod file;
+mod policy;
 mod quarantine;
 mod read;
 mod schema;

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use fetch_etl_core::login::LoginRow;
 use fetch_etl_core::{
-    Batch, KeyOrigin, Masked, MaskedValue, Rejected, Sink, SinkError, UnixMillis, WriteReport,
+    Batch, ErrorClass, KeyOrigin, Masked, MaskedValue, POLICY_CHANGED, Rejected, Sink, SinkError, UnixMillis,
+    WriteReport,
 };
 use sqlx::SqliteConnection;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use tracing::warn;
 
 use crate::error::{error_without_rows, sink_error};
+use crate::policy::Fence;
 use crate::{SqliteSinkConfig, file};
 
 /// How often keys past retention are deleted, at least.
@@ -31,6 +33,7 @@ const MILLIS_PER_DAY: i64 = 86_400_000;
 pub struct SqliteSink {
     pub(crate) pool: SqlitePool,
     path: PathBuf,
+    pub(crate) fence: Fence,
     retention_days: i64,
     replays: bool,
     prune_at: Mutex<Instant>,
@@ -53,7 +56,7 @@ impl SqliteSink {
             .connect_lazy_with(options);
         let retention_days = config.ledger_retention_days.clamp(1, MAX_RETENTION_DAYS).into();
         let (replays, prune_at) = (config.replays, Mutex::new(Instant::now()));
-        let sink = Self { pool, path, retention_days, replays, prune_at };
+        let sink = Self { pool, path, fence: Fence::default(), retention_days, replays, prune_at };
         if sink.path.exists() {
             let schema = sqlx::query("PRAGMA schema_version").execute(&sink.pool).await;
             schema.map_err(|error| sink_error(&error))?;
@@ -80,15 +83,20 @@ impl SqliteSink {
         self.pool.close().await;
     }
 
-    async fn store(&self, batch: &Batch<LoginRow>) -> sqlx::Result<u64> {
+    /// How many rows were new; `None`, and nothing is stored, where another masking policy is in force.
+    async fn store(&self, batch: &Batch<LoginRow>) -> sqlx::Result<Option<u64>> {
         // IMMEDIATE: a transaction that turned from reading to writing could find that another one was faster.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        if !self.fence.is_open(&mut transaction).await? {
+            transaction.rollback().await?;
+            return Ok(None);
+        }
         let inserted = store_rows(&mut transaction, batch.rows()).await?;
         for rejected in batch.rejects_by_key() {
             store_reject(&mut transaction, rejected, self.replays).await?;
         }
         transaction.commit().await?;
-        Ok(inserted)
+        Ok(Some(inserted))
     }
 
     async fn prune_if_due(&self) {
@@ -135,12 +143,17 @@ impl SqliteSink {
 #[async_trait]
 impl Sink<LoginRow> for SqliteSink {
     async fn write(&self, batch: &Batch<LoginRow>) -> Result<WriteReport, SinkError> {
-        let inserted = self.store(batch).await.map_err(|error| sink_error(&error))?;
+        if batch.rows().iter().any(|row| !row.vault_entries().is_empty()) {
+            return Err(SinkError::new(ErrorClass::Fatal, "SQLite has no vault: use Postgres"));
+        }
+        let stored = self.store(batch).await.map_err(|error| sink_error(&error))?;
+        let inserted = stored.ok_or_else(|| SinkError::new(ErrorClass::Fatal, POLICY_CHANGED))?;
         self.prune_if_due().await;
         Ok(WriteReport {
             inserted,
             duplicates: batch.rows().len() as u64 - inserted,
             quarantined: batch.rejects().len() as u64,
+            erased: 0,
         })
     }
 }

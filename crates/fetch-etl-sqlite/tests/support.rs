@@ -122,5 +122,5 @@ pub(crate) fn batch(messages: Vec<Message>) -> Batch<LoginRow> {
 }
 
 pub(crate) fn report(inserted: u64, duplicates: u64, quarantined: u64) -> WriteReport {
-    WriteReport { inserted, duplicates, quarantined }
+    WriteReport { inserted, duplicates, quarantined, erased: 0 }
 }

@@ -6,7 +6,7 @@ use fetch_etl_core::{KeyId, MaskedValue, Masker, Pii};
 /// use fetch_etl_core::{Masker, Pii};
 /// use fetch_etl_testing::FakeMasker;
 ///
-/// let mask = |field, value: &str| FakeMasker.mask(field, Pii::wrap(value)).to_text();
+/// let mask = |field, value: &str| FakeMasker.mask(field, Pii::wrap(value)).unwrap().to_text();
 /// assert_eq!(mask("ip", "203.0.113.7").len(), 128);
 /// assert_eq!(mask("ip", "203.0.113.7"), mask("ip", "203.0.113.7"));
 /// assert_ne!(mask("ip", "203.0.113.7"), mask("device_id", "203.0.113.7"));
@@ -20,7 +20,7 @@ impl FakeMasker {
 }
 
 impl Masker for FakeMasker {
-    fn mask(&self, field: &str, value: &Pii<str>) -> MaskedValue {
+    fn mask(&self, field: &str, value: &Pii<str>) -> Option<MaskedValue> {
         let mut digest = [0; 64];
         for (lane, chunk) in (0_u8..).zip(digest.chunks_exact_mut(8)) {
             // FNV-1a, started elsewhere for each lane; the byte between field and value keeps them apart.
@@ -29,7 +29,7 @@ impl Masker for FakeMasker {
             let hash = bytes.fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
             chunk.copy_from_slice(&hash.to_be_bytes());
         }
-        MaskedValue::from_digest(digest)
+        Some(MaskedValue::from_digest(digest))
     }
 
     fn key_id(&self) -> KeyId {

@@ -225,7 +225,7 @@ async fn a_stalled_call_goes_on_when_the_gate_opens() {
     assert_eq!(sink.write(&batch(1)).await.unwrap().inserted, 1, "the next write does not wait for it");
     gate.open();
     let report = stalled.await.unwrap().unwrap();
-    assert_eq!(report, WriteReport { inserted: 1, duplicates: 1, quarantined: 0 });
+    assert_eq!(report, WriteReport { inserted: 1, duplicates: 1, quarantined: 0, erased: 0 });
 }
 
 #[tokio::test]

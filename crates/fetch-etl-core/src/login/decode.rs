@@ -66,8 +66,9 @@ fn build_row(fields: Fields<'_>, masker: &dyn Masker) -> Result<Decoded<LoginRow
     let ip = text("ip", &fields.ip)?;
     let locale = stored("locale", &fields.locale, LoginRow::LOCALE_CHARS)?;
     let device_id = text("device_id", &fields.device_id)?;
-    let mask =
-        |field, value: Option<&Pii<str>>| -> Option<MaskedValue> { value.map(|v| masker.mask(field, v)) };
+    let mask = |field, value: Option<&Pii<str>>| -> Option<MaskedValue> {
+        value.and_then(|v| masker.mask(field, v))
+    };
     let row = LoginRow {
         user_id: user_id.to_owned(),
         device_type: device_type.map(str::to_owned),

@@ -36,7 +36,7 @@ use tracing::warn;
 pub use config::PipelineConfig;
 pub use stats::{Counter, Stats, Summary};
 
-use crate::{EventSchema, Masker, MessageSource, Sealer, Sink, SinkCode, Stager};
+use crate::{EventSchema, Masker, MessageSource, Sealer, Sink, SinkCode, Stager, Vault};
 use ack::Jobs;
 use context::{Cause, Context};
 use until_empty::UntilEmpty;
@@ -101,6 +101,13 @@ impl<S: EventSchema + 'static> Pipeline<S> {
     #[must_use]
     pub fn with_sealer(mut self, sealer: Arc<dyn Sealer>) -> Self {
         self.stager = self.stager.with_sealer(Some(sealer));
+        self
+    }
+
+    /// Keeps first-seen values in a vault, sealed to those who may have them back.
+    #[must_use]
+    pub fn with_vault(mut self, vault: Arc<dyn Vault>) -> Self {
+        self.stager = self.stager.with_vault(Some(vault));
         self
     }
 

@@ -56,6 +56,8 @@ pub struct Stats {
     pub unknown_fields: Counter,
     /// Values that were masked as text because they are not what their field's name says.
     pub non_canonical: Counter,
+    /// Rows of persons who were erased, stored without their masks; each delivery counted.
+    pub erased: Counter,
     rejected: [Counter; RejectReason::ALL.len()],
     sink_down: AtomicBool,
     /// Counted message by message as their tokens change hands, not computed from the others: a message that was counted twice, or
@@ -91,6 +93,7 @@ impl Stats {
         let _step = self.step();
         self.inserted.add(report.inserted);
         self.duplicates.add(report.duplicates);
+        self.erased.add(report.erased);
         self.quarantined.add(quarantined as u64);
         self.leave_flight(messages);
     }
@@ -143,6 +146,7 @@ impl Stats {
             ack_failures: self.ack_failures.get(),
             unknown_fields: self.unknown_fields.get(),
             non_canonical: self.non_canonical.get(),
+            erased: self.erased.get(),
             left_in_queue: 0,
             rejected: RejectReason::ALL.map(|reason| (reason, self.rejected(reason))),
         }
@@ -174,6 +178,8 @@ pub struct Summary {
     pub unknown_fields: u64,
     /// Values that were masked as text because they are not what their field's name says.
     pub non_canonical: u64,
+    /// Rows of persons who were erased, stored without their masks; each delivery counted.
+    pub erased: u64,
     /// With `until_empty`: different messages that were rejected and left in the queue for its dead-letter policy.
     pub left_in_queue: u64,
     /// Deliveries rejected, by reason.
@@ -216,7 +222,7 @@ mod tests {
     fn every_step_keeps_the_sum() {
         let stats = Stats::default();
         stats.took(10);
-        stats.stored(WriteReport { inserted: 3, duplicates: 1, quarantined: 2 }, 1, 5);
+        stats.stored(WriteReport { inserted: 3, duplicates: 1, quarantined: 2, erased: 0 }, 1, 5);
         stats.gave_back(1);
         stats.lost(2);
         let summary = stats.summary();

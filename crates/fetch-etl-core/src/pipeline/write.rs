@@ -9,12 +9,14 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
+use super::PipelineConfig;
 use super::ack::Jobs;
 use super::backoff::Backoff;
 use super::context::Context;
-use super::{PipelineConfig, Stats};
 use crate::batch::write_checked;
-use crate::{Batch, ErrorClass, EventSchema, RejectReason, Settled, SinkError, Staged, WriteReport};
+use crate::{
+    Batch, ErrorClass, EventSchema, Masked, RejectReason, Settled, SinkError, Staged, Vault, WriteReport,
+};
 
 const SINK_PANICKED: &str = "the sink panicked, which is a bug of it";
 
@@ -108,6 +110,16 @@ async fn settle<S: EventSchema>(ctx: &Context<S>, mut work: Work<S::Row>, jobs: 
     }
 }
 
+/// Tells the vault what it has now. With persons among the rows who were erased nobody knows which entries were kept, so none
+/// counts; the next message with such a value brings it again.
+fn note_kept<R>(part: &Batch<R>, report: WriteReport, vault: Option<&dyn Vault>) {
+    let Some(vault) = vault.filter(|_| report.erased == 0) else { return };
+    let entries: Vec<_> = part.rows().iter().flat_map(Masked::vault_entries).collect();
+    if !entries.is_empty() {
+        vault.stored(&entries);
+    }
+}
+
 async fn pass_on_settled<R>(work: &mut Work<R>, jobs: &Jobs) {
     for settled in work.settled.drain(..) {
         jobs.settle(settled).await;
@@ -169,7 +181,7 @@ impl<R: Send + Sync + 'static> Work<R> {
             let result =
                 writing.await.unwrap_or_else(|_| Err(SinkError::new(ErrorClass::Fatal, SINK_PANICKED)));
             match result {
-                Ok(report) => self.wrote(report, &ctx.stats),
+                Ok(report) => self.wrote(report, ctx),
                 Err(error) if error.class() == ErrorClass::BadRow => self.isolate(&error, ctx)?,
                 Err(error) => return Err(error),
             }
@@ -177,11 +189,12 @@ impl<R: Send + Sync + 'static> Work<R> {
         Ok(())
     }
 
-    fn wrote(&mut self, report: WriteReport, stats: &Stats) {
+    fn wrote<S: EventSchema<Row = R>>(&mut self, report: WriteReport, ctx: &Context<S>) {
         let Some(part) = self.pending.pop() else { return };
         self.wrote_any = true;
+        note_kept(&part, report, ctx.stager.vault());
         let settled = part.settle(report);
-        stats.stored(report, settled.quarantined, settled.committed.len());
+        ctx.stats.stored(report, settled.quarantined, settled.committed.len());
         self.settled.push(settled);
     }
 

@@ -13,10 +13,10 @@ pub(super) struct Recorder {
 }
 
 impl Masker for Recorder {
-    fn mask(&self, field: &str, value: &Pii<str>) -> MaskedValue {
+    fn mask(&self, field: &str, value: &Pii<str>) -> Option<MaskedValue> {
         let mut calls = self.calls.lock().unwrap();
         calls.push((field.to_owned(), value.expose().to_owned()));
-        MaskedValue::from_masked_text(format!("⟨mask {}⟩", calls.len() - 1))
+        Some(MaskedValue::from_masked_text(format!("⟨mask {}⟩", calls.len() - 1)))
     }
 
     fn key_id(&self) -> KeyId {

@@ -139,7 +139,7 @@ impl<H: SinkHarness> Workbench<H> {
 
 /// Checks a report.
 pub(super) fn expect_report(found: WriteReport, inserted: u64, duplicates: u64, quarantined: u64) -> Checked {
-    let expected = WriteReport { inserted, duplicates, quarantined };
+    let expected = WriteReport { inserted, duplicates, quarantined, erased: 0 };
     ensure(found == expected, || format!("the report is {found:?} instead of {expected:?}"))
 }
 

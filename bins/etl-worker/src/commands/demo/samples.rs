@@ -91,8 +91,8 @@ mod tests {
 
     struct Any;
     impl Masker for Any {
-        fn mask(&self, _: &str, _: &Pii<str>) -> MaskedValue {
-            MaskedValue::from_digest([0; 64])
+        fn mask(&self, _: &str, _: &Pii<str>) -> Option<MaskedValue> {
+            Some(MaskedValue::from_digest([0; 64]))
         }
         fn key_id(&self) -> KeyId {
             KeyId::UNKEYED

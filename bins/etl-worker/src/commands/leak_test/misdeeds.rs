@@ -36,12 +36,12 @@ struct BadMasker {
 }
 
 impl Masker for BadMasker {
-    fn mask(&self, field: &str, value: &Pii<str>) -> MaskedValue {
+    fn mask(&self, field: &str, value: &Pii<str>) -> Option<MaskedValue> {
         match self.misdeed {
             Misdeed::Panic => panic!("cannot mask {field}: {}", value.expose()),
             Misdeed::Print => report::print(&format!("{field} = {}\n", value.expose())),
             Misdeed::Log => info!(event = "masked", field, value = value.expose(), "masked a value"),
-            Misdeed::Store => return MaskedValue::from_masked_text(value.expose()),
+            Misdeed::Store => return Some(MaskedValue::from_masked_text(value.expose())),
         }
         self.masker.mask(field, value)
     }
