@@ -9,6 +9,7 @@ pub mod failure;
 pub mod hardening;
 pub mod masking;
 mod patience;
+pub mod policy;
 pub mod progress;
 pub mod queue;
 pub mod report;

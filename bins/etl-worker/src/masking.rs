@@ -1,81 +1,81 @@
-//! The masker that a configuration asks for.
+//! The masking plan that a configuration asks for.
 
-use std::sync::Arc;
-
-use fetch_etl_core::{KeyId, Masker};
-use fetch_etl_mask::{HmacSha512Masker, MasterKey, MasterKeyError, Sha512Masker};
+use fetch_etl_mask::{KeyRing, KeyRingError, MaskPlan, PlanError};
 
 use crate::failure::Failure;
-use crate::settings::{KeySource, MaskingSettings, Secret};
+use crate::settings::{KeySettings, KeySource, MaskingSettings};
 
-/// The id of the configured key, beside every row: there is one key so far, and 0 means that there is none.
-const KEY_ID: KeyId = KeyId::new(1);
+const NEW_KEY: &str = "etl-admin keygen master makes a key";
 
-/// The fields that are masked.
-const FIELDS: [&str; 2] = ["ip", "device_id"];
-
-const NEW_KEY: &str = "openssl rand -base64 32 makes a key";
-
-/// Makes the masker.
+/// Makes the plan.
 ///
 /// # Errors
 /// The key or the domain is not usable; neither is shown.
-pub fn build(settings: &MaskingSettings) -> Result<Arc<dyn Masker>, Failure> {
-    let MaskingSettings::HmacSha512 { key, key_from, domain } = settings else {
-        return Ok(Arc::new(Sha512Masker));
-    };
-    let key = master_key(key).map_err(|error| match key_from {
-        KeySource::Value => Failure::usage(format!("masking.key: {error}")).hint(NEW_KEY),
-        KeySource::File(file) => {
-            Failure::usage(format!("masking.key_file: {}: {error}", file.display())).hint(NEW_KEY)
+pub fn plan(settings: &MaskingSettings) -> Result<MaskPlan, Failure> {
+    let ring = settings.key.as_ref().map(key_ring).transpose()?;
+    let rules = settings.fields.iter().cloned();
+    MaskPlan::new(ring, &settings.domain, settings.method.clone(), rules).map_err(|error| match error {
+        PlanError::Masker(_) => Failure::usage(format!("masking.domain: {error}")),
+        PlanError::NeedsKey { .. } | PlanError::UnusedKey | PlanError::PrefixOfPlain { .. } => {
+            Failure::usage(format!("masking: {error}"))
         }
-    })?;
-    let masker = HmacSha512Masker::new(&key, KEY_ID, domain)
-        .map_err(|error| Failure::usage(format!("masking.domain: {error}")))?;
-    Ok(Arc::new(masker.with_fields(FIELDS)))
+    })
 }
 
-fn master_key(key: &Secret) -> Result<MasterKey, MasterKeyError> {
-    MasterKey::from_base64(key.expose())
+fn key_ring(key: &KeySettings) -> Result<KeyRing, Failure> {
+    KeyRing::from_text(key.text.expose()).map_err(|error: KeyRingError| {
+        let place = match &key.from {
+            KeySource::Value => "masking.key".to_owned(),
+            KeySource::File(file) => format!("masking.key_file: {}", file.display()),
+        };
+        Failure::usage(format!("{place}: {error}")).hint(NEW_KEY)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
-    use super::*;
+    use fetch_etl_core::{KeyId, Masker as _, Pii};
+    use fetch_etl_mask::Method;
 
-    fn failure(key: &str, key_from: KeySource, domain: &str) -> String {
-        let settings =
-            MaskingSettings::HmacSha512 { key: Secret::new(key), key_from, domain: domain.to_owned() };
-        build(&settings).map(|_| ()).unwrap_err().to_string()
+    use super::*;
+    use crate::settings::Secret;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    fn keyed(key: &str, from: KeySource, domain: &str) -> MaskingSettings {
+        let key = KeySettings { text: Secret::new(key), from };
+        MaskingSettings::of(Method::HmacSha512, Some(key), domain)
     }
 
     #[test]
     fn what_is_wrong_with_a_key_is_said_with_its_place_and_without_it() {
         let file = || KeySource::File(PathBuf::from("/run/key"));
+        let failure = |key, from, domain| plan(&keyed(key, from, domain)).unwrap_err().to_string();
         for (said, expected) in [
             (failure("hunter2!", KeySource::Value, "default"), "masking.key: the key is not base64"),
             (
                 failure("aHVudGVyMg==", file(), "default"),
                 "masking.key_file: /run/key: the key has 7 bytes, of at least 32",
             ),
+            (
+                failure("1:aHVudGVyMg==", file(), "default"),
+                "masking.key_file: /run/key: line 1: the key has 7 bytes, of at least 32",
+            ),
         ] {
             assert_eq!(said, expected);
         }
-        let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-        assert!(failure(key, KeySource::Value, "a/b").starts_with("masking.domain: "));
+        assert!(failure(KEY, KeySource::Value, "a/b").starts_with("masking.domain: "));
     }
 
     #[test]
     fn the_method_decides_the_masks_and_the_key_id() {
-        let plain = build(&MaskingSettings::Sha512).unwrap();
-        let key = Secret::new("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
-        let keyed =
-            MaskingSettings::HmacSha512 { key, key_from: KeySource::Value, domain: "default".to_owned() };
-        let keyed = build(&keyed).unwrap();
-        assert_eq!((plain.key_id().get(), keyed.key_id().get()), (0, 1));
-        let value = fetch_etl_core::Pii::wrap("203.0.113.7");
-        assert_ne!(plain.mask("ip", value), keyed.mask("ip", value));
+        let plain = plan(&MaskingSettings::of(Method::Sha512, None, "default")).unwrap();
+        let keyed = plan(&keyed(KEY, KeySource::Value, "default")).unwrap();
+        assert_eq!((plain.newest(), keyed.newest()), (KeyId::UNKEYED, KeyId::new(1)));
+        let value = Pii::wrap("203.0.113.7");
+        let mask = |plan: &MaskPlan| plan.masker(plan.newest()).unwrap().mask("ip", value);
+        assert_ne!(mask(&plain), mask(&keyed));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fetch_etl_core::login::LoginRow;
-use fetch_etl_core::{Sink, SinkCode, SinkError};
+use fetch_etl_core::{PolicyStore, Sink, SinkCode, SinkError};
 use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
 use fetch_etl_sqlite::{SqliteSink, SqliteSinkConfig};
 use tokio_util::sync::CancellationToken;
@@ -98,6 +98,11 @@ impl Database {
     /// The sink, for a pipeline.
     pub(crate) fn sink(&self) -> Arc<dyn Sink<LoginRow>> {
         either!(self, sink => sink.clone())
+    }
+
+    /// What the database knows of the masking policy.
+    pub(crate) fn policies(&self) -> &dyn PolicyStore {
+        either!(self, sink => &**sink)
     }
 
     /// The rows stored last.

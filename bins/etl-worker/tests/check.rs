@@ -24,7 +24,7 @@ async fn what_is_safe_and_reachable_has_no_findings() {
     };
     let fresh = check();
     assert_eq!(fresh.code, Some(0), "{}", fresh.stdout);
-    let words = "answers; 4 migrations are to be applied, and run does that (sink.migrate = true)\n";
+    let words = " migrations are to be applied, and run does that (sink.migrate = true)\n";
     assert!(fresh.stdout.contains(words) && fresh.stdout.ends_with("\nno findings\n"), "{}", fresh.stdout);
     let mut migrate = worker(&["migrate"]);
     assert_eq!(finish(migrate.env("ETL_SINK__DATABASE_URL", database.url())).code, Some(0));

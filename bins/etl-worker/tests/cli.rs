@@ -81,7 +81,7 @@ fn a_missing_file_and_a_bad_key_exit_with_2() {
     assert_eq!(ended.code, Some(2));
     assert_eq!(
         ended.stderr,
-        "error: masking.key: the key has 7 bytes, of at least 32\nhint: openssl rand -base64 32 makes a key\n"
+        "error: masking.key: the key has 7 bytes, of at least 32\nhint: etl-admin keygen master makes a key\n"
     );
 }
 

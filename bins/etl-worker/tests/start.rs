@@ -184,6 +184,8 @@ async fn a_second_signal_ends_at_once_what_the_first_only_asked_for() {
                 .env("ETL_SINK__DATABASE_URL", proxy.url_for(database.url()).unwrap()),
         );
         running.event("started");
+        // The connections of the start are gone: what stands at the stall is the write.
+        proxy.until(|stats| stats.open.is_empty()).await;
         proxy.stall();
         let logins = server.queue("logins").unwrap();
         logins.send_many([login("u-1", "203.0.113.7")]).unwrap();

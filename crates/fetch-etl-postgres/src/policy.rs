@@ -1,11 +1,10 @@
-//! The policy in force: reading it, changing it, and holding writes to it.
+//! The policy in force: reading it, changing it, and holding writes to it. All but the last is done once, at start, outside the pool.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use fetch_etl_core::{KeyId, MaskPolicy, PolicyInForce, PolicyStore, SinkError};
 use sqlx::Connection;
-use tokio::time::timeout;
 
 use crate::PostgresSink;
 use crate::error::Failure;
@@ -27,14 +26,14 @@ impl Fence {
 #[async_trait]
 impl PolicyStore for PostgresSink {
     async fn policy_in_force(&self) -> Result<Option<PolicyInForce>, SinkError> {
-        let mut session = self.sessions.open().await?;
+        let mut connection = self.sessions.connect_alone().await?;
         let query = sqlx::query!(
             r#"SELECT version AS "version!", methods AS "methods!", key_id AS "key_id!", key_check AS "key_check!",
                 domain AS "domain!", canonical_version AS "canonical_version!"
             FROM etl.policy_in_force()"#
         );
-        let outcome = timeout(session.patience(), query.fetch_optional(&mut *session)).await;
-        let found = session.judge(outcome).map_err(|failure| failure.without_rows())?;
+        let found = self.sessions.patiently(query.fetch_optional(&mut connection)).await?;
+        connection.close().await.map_err(Failure::from)?;
         Ok(found.map(|row| PolicyInForce {
             version: row.version,
             policy: MaskPolicy {
@@ -52,9 +51,8 @@ impl PolicyStore for PostgresSink {
         policy: &MaskPolicy,
         replaces: Option<i64>,
     ) -> Result<Option<PolicyInForce>, SinkError> {
-        let mut session = self.sessions.open().await?;
+        let mut connection = self.sessions.connect_alone().await?;
         let MaskPolicy { methods, key_id, key_check, domain, canonical_version } = policy;
-        let patience = session.patience();
         let work = async {
             match replaces {
                 None => {
@@ -66,7 +64,7 @@ impl PolicyStore for PostgresSink {
                         domain,
                         canonical_version
                     )
-                    .fetch_one(&mut *session)
+                    .fetch_one(&mut connection)
                     .await
                 }
                 Some(replaces) => {
@@ -79,13 +77,13 @@ impl PolicyStore for PostgresSink {
                         canonical_version,
                         replaces
                     )
-                    .fetch_one(&mut *session)
+                    .fetch_one(&mut connection)
                     .await
                 }
             }
         };
-        let outcome = timeout(patience, work).await;
-        let version = session.judge(outcome).map_err(|failure| failure.without_rows())?;
+        let version = self.sessions.patiently(work).await?;
+        connection.close().await.map_err(Failure::from)?;
         Ok(version.map(|version| PolicyInForce { version, policy: policy.clone() }))
     }
 

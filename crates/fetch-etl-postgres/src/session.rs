@@ -110,6 +110,15 @@ impl Sessions {
         })
     }
 
+    /// Waits for work that stores no rows, as long as one may wait for a statement.
+    pub(crate) async fn patiently<T>(
+        &self,
+        work: impl Future<Output = sqlx::Result<T>>,
+    ) -> Result<T, SinkError> {
+        let outcome = timeout(self.patience, work).await.map_err(|_| no_answer(self.patience));
+        outcome.and_then(|result| result.map_err(Failure::from)).map_err(Failure::without_rows)
+    }
+
     pub(crate) async fn close(&self) {
         self.pool.close().await;
     }

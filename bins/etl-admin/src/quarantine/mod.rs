@@ -12,7 +12,7 @@ use etl_worker::failure::Failure;
 use etl_worker::settings::{DatabaseKind, SinkSettings};
 use etl_worker::sinks;
 use fetch_etl_core::login::LoginRow;
-use fetch_etl_core::{Quarantine, QuarantineFilter, QuarantineState, Sink, SinkError};
+use fetch_etl_core::{PolicyStore, Quarantine, QuarantineFilter, QuarantineState, Sink, SinkError};
 use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
 use fetch_etl_sqlite::{SqliteSink, SqliteSinkConfig};
 
@@ -34,24 +34,29 @@ struct Store {
     quarantine: Arc<dyn Quarantine>,
     /// Where replays go.
     sink: Arc<dyn Sink<LoginRow>>,
+    /// The masking policy that replays are held to.
+    policies: Arc<dyn PolicyStore>,
 }
 
 impl Store {
     /// Connects, and checks that the tables are there; makes none.
     async fn open(settings: SinkSettings) -> Result<Self, Failure> {
         let told = |error: SinkError| sinks::failure(&settings, &error);
-        let (quarantine, sink): (Arc<dyn Quarantine>, Arc<dyn Sink<LoginRow>>) =
-            match settings.database.kind() {
-                DatabaseKind::Postgres => {
-                    let sink = Arc::new(postgres(&settings).await.map_err(told)?);
-                    (sink.clone(), sink)
-                }
-                DatabaseKind::Sqlite => {
-                    let sink = Arc::new(sqlite(&settings).await.map_err(told)?);
-                    (sink.clone(), sink)
-                }
-            };
-        Ok(Self { settings, quarantine, sink })
+        let (quarantine, sink, policies): (
+            Arc<dyn Quarantine>,
+            Arc<dyn Sink<LoginRow>>,
+            Arc<dyn PolicyStore>,
+        ) = match settings.database.kind() {
+            DatabaseKind::Postgres => {
+                let sink = Arc::new(postgres(&settings).await.map_err(told)?);
+                (sink.clone(), sink.clone(), sink)
+            }
+            DatabaseKind::Sqlite => {
+                let sink = Arc::new(sqlite(&settings).await.map_err(told)?);
+                (sink.clone(), sink.clone(), sink)
+            }
+        };
+        Ok(Self { settings, quarantine, sink, policies })
     }
 
     /// What the codes are with which this database refuses rows.

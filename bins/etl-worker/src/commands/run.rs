@@ -13,23 +13,22 @@ use tracing::{info, warn};
 use crate::cli::RunArgs;
 use crate::failure::{ExitCode, Failure};
 use crate::progress::Progress;
-use crate::settings::{Loaded, MaskingSettings, Settings};
+use crate::settings::{Loaded, Settings};
 use crate::sinks::Database;
-use crate::{masking, queue, report, sealing, signals, sinks};
+use crate::{masking, policy, queue, report, sealing, signals, sinks};
 
 /// The longest long poll of a worker that ends when the queue is empty: it would spend its last seconds waiting.
 const WAIT_UNTIL_EMPTY: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let settings = Loaded::read(&args.config.inputs())?.settings()?;
-    let masker = masking::build(&settings.masking)?;
-    run_with(settings, masker, args.until_empty).await
+    run_with(settings, |masker| masker, args.until_empty).await
 }
 
-/// The worker, whatever masks.
+/// The worker, with a masker that may be wrapped into another one.
 pub(super) async fn run_with(
     mut settings: Settings,
-    masker: Arc<dyn Masker>,
+    wrap: impl FnOnce(Arc<dyn Masker>) -> Arc<dyn Masker>,
     until_empty: bool,
 ) -> Result<ExitCode, Failure> {
     settings.pipeline.until_empty = until_empty;
@@ -37,6 +36,7 @@ pub(super) async fn run_with(
         settings.source.wait_time = settings.source.wait_time.min(WAIT_UNTIL_EMPTY);
     }
     queue::check(&settings.source)?;
+    let plan = masking::plan(&settings.masking)?;
     let sealer = sealing::build(settings.recipient.as_ref())?;
     let stats = Arc::new(OnceLock::<Arc<Stats>>::new());
     let at_force = stats.clone();
@@ -49,22 +49,27 @@ pub(super) async fn run_with(
     };
     let stop = signals::cancel_on_signal_and(forced)
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {}", error.kind())))?;
-    if matches!(settings.masking, MaskingSettings::Sha512) {
+    if settings.masking.is_reversible() {
         warn!(event = "masks_reversible", "{UNKEYED_WARNING}");
     }
     let Some((source, database)) = connect(&settings, &stop).await? else {
-        info!(event = "stopped", "stopped before there was anything to read from or to write to");
-        return Ok(ExitCode::Done);
+        return Ok(stopped_early());
     };
+    let Some(masker) = policy::agree_when_ready(&plan, database.policies(), &stop).await? else {
+        return Ok(stopped_early());
+    };
+    let key_id = masker.key_id().get();
     info!(
         event = "started",
         version = env!("CARGO_PKG_VERSION"),
         source = %settings.source.queue,
         sink = %settings.sink.database,
-        masking = settings.masking.method(),
+        masking = settings.masking.words(),
+        key_id,
         "reading, masking, writing"
     );
-    let mut pipeline = Pipeline::new(settings.pipeline, source.clone(), LoginSchema, masker, database.sink());
+    let mut pipeline =
+        Pipeline::new(settings.pipeline, source.clone(), LoginSchema, wrap(masker), database.sink());
     // What a second signal is to print.
     let _ = stats.set(pipeline.stats());
     let _forgetting = sealer.as_ref().map(sealing::forget_expired_keys);
@@ -86,6 +91,11 @@ pub(super) async fn run_with(
     report::log(&summary);
     report::print(&report::of(&summary));
     failure.map_or(Ok(ExitCode::Done), Err)
+}
+
+fn stopped_early() -> ExitCode {
+    info!(event = "stopped", "stopped before there was anything to read from or to write to");
+    ExitCode::Done
 }
 
 /// The queue and the database, once both answer; `None` when a stop was asked for before.

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use fetch_etl_mask::Method;
+
 /// One configuration key.
 #[derive(Debug)]
 pub struct Key {
@@ -178,9 +180,33 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         "masking.method",
-        Kind::Choice(&["hmac-sha512", "sha512"]),
+        Kind::Choice(&Method::NAMES),
         Unset("hmac-sha512 when a key is set, else sha512"),
-        "how ip and device_id are masked; sha512 can be reversed by trying all values",
+        "how personal fields are masked; sha512 can be reversed by trying all values",
+    ),
+    key(
+        "masking.fields.ip",
+        Kind::Choice(&Method::NAMES),
+        Unset("as masking.method says"),
+        "another method for ip: drop (NULL), redact (a constant), ip-prefix (keyed, of /24 or /48), partial (its end)",
+    ),
+    key(
+        "masking.fields.device_id",
+        Kind::Choice(&Method::NAMES),
+        Unset("as masking.method says"),
+        "another method for device_id",
+    ),
+    key(
+        "masking.redact_with",
+        Kind::Text,
+        Text(Method::REDACTED),
+        "what the method redact stores in the place of every value",
+    ),
+    key(
+        "masking.partial_chars",
+        Kind::integer(1, Method::MAX_PARTIAL_CHARS as i64, "", "more would not be partial"),
+        Integer(Method::PARTIAL_CHARS as i64),
+        "how many of the last characters the method partial keeps, of values at least twice as long",
     ),
     key(
         "masking.key",
@@ -188,7 +214,12 @@ pub static KEYS: &[Key] = &[
         Unset("none"),
         "the masking key, base64, at least 32 random bytes; better in a file or the environment",
     ),
-    key("masking.key_file", Kind::Path, Unset("none"), "a file that holds the masking key, base64"),
+    key(
+        "masking.key_file",
+        Kind::Path,
+        Unset("none"),
+        "a file that holds the masking key, or, after a rotation, a line ID:KEY for each (etl-admin keygen master)",
+    ),
     key(
         "masking.domain",
         Kind::Text,
@@ -220,6 +251,19 @@ pub static KEYS: &[Key] = &[
         Kind::Path,
         Unset("none"),
         "a file that holds that public key (etl-admin keygen makes one)",
+    ),
+    key(
+        "vault.recipient",
+        Kind::Text,
+        Unset("no value is kept beside its mask"),
+        "public key to which first-seen values are sealed, for those who may have them back (etl-admin reveal); Postgres only",
+    ),
+    key("vault.recipient_file", Kind::Path, Unset("none"), "a file that holds that public key"),
+    key(
+        "vault.cache_values",
+        Kind::integer(1_000, 100_000_000, "", ""),
+        Integer(1_000_000),
+        "how many values are remembered as kept, so that each is sealed once; some 40 bytes of memory each",
     ),
     key(
         "ledger.retention_days",

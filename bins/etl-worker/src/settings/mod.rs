@@ -21,8 +21,8 @@ use config::Config;
 pub use errors::{Origin, Problem, SettingsError};
 pub use layers::ENV_PREFIX;
 pub use model::{
-    DatabaseKind, DatabaseUrl, KeySource, MaskingSettings, QueueRef, RecipientSettings, ReplaySettings,
-    Settings, SinkSettings, SourceSettings,
+    DatabaseKind, DatabaseUrl, KeySettings, KeySource, LOGIN_FIELDS, MaskingSettings, QueueRef,
+    RecipientSettings, ReplaySettings, Settings, SinkSettings, SourceSettings, VaultSettings,
 };
 pub use secret::{HIDDEN, Secret, hide_password};
 pub use show::show;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fetch_etl_core::pipeline::PipelineConfig;
+use fetch_etl_mask::Method;
 use fetch_etl_sqs::Credentials;
 
 use super::secret::{Secret, hide_password};
@@ -21,6 +22,8 @@ pub struct Settings {
     pub sink: SinkSettings,
     /// Who can open rejected messages; where nobody can, they stay in the queue.
     pub recipient: Option<RecipientSettings>,
+    /// Who can have masked values back; where nobody can, no value is kept beside its mask.
+    pub vault: Option<VaultSettings>,
 }
 
 /// What `etl-admin quarantine replay` needs: the worker's settings but for its queue.
@@ -32,6 +35,8 @@ pub struct ReplaySettings {
     pub masking: MaskingSettings,
     /// The database.
     pub sink: SinkSettings,
+    /// Who can have masked values back.
+    pub vault: Option<VaultSettings>,
 }
 
 /// The public key to which rejected messages are sealed.
@@ -86,28 +91,58 @@ impl std::fmt::Display for QueueRef {
 
 /// How personal fields are masked.
 #[derive(Debug)]
-pub enum MaskingSettings {
-    /// Plain SHA-512.
-    Sha512,
-    /// HMAC-SHA-512 with a key.
-    HmacSha512 {
-        /// The key, base64.
-        key: Secret,
-        /// Where the key came from, for errors about it.
-        key_from: KeySource,
-        /// The name of the data set.
-        domain: String,
-    },
+pub struct MaskingSettings {
+    /// The method of fields that have none of their own.
+    pub method: Method,
+    /// The methods of the fields of a login.
+    pub fields: Vec<(&'static str, Method)>,
+    /// The key, where one is set.
+    pub key: Option<KeySettings>,
+    /// The name of the data set.
+    pub domain: String,
 }
 
 impl MaskingSettings {
-    /// The method's name in the configuration.
-    pub fn method(&self) -> &'static str {
-        match self {
-            Self::Sha512 => "sha512",
-            Self::HmacSha512 { .. } => "hmac-sha512",
-        }
+    /// One method for all fields.
+    pub fn of(method: Method, key: Option<KeySettings>, domain: &str) -> Self {
+        let fields = LOGIN_FIELDS.map(|field| (field, method.clone())).into();
+        Self { method, fields, key, domain: domain.to_owned() }
     }
+
+    /// The method, or each field with its own.
+    pub fn words(&self) -> String {
+        if self.fields.iter().all(|(_, method)| *method == self.method) {
+            return self.method.to_string();
+        }
+        let words: Vec<_> = self.fields.iter().map(|(field, method)| format!("{field}={method}")).collect();
+        words.join(" ")
+    }
+
+    /// Whether some field's masks can be reversed by trying all values.
+    pub fn is_reversible(&self) -> bool {
+        self.fields.iter().any(|(_, method)| *method == Method::Sha512)
+    }
+}
+
+/// The fields of a login that are masked.
+pub const LOGIN_FIELDS: [&str; 2] = ["ip", "device_id"];
+
+/// The masking key, or keys, as text.
+#[derive(Debug)]
+pub struct KeySettings {
+    /// The text.
+    pub text: Secret,
+    /// Where it came from, for errors about it.
+    pub from: KeySource,
+}
+
+/// The public key to which values are sealed for the vault.
+#[derive(Debug)]
+pub struct VaultSettings {
+    /// The public key.
+    pub recipient: RecipientSettings,
+    /// How many values are remembered as kept.
+    pub cache_values: usize,
 }
 
 /// Where a key was read.

@@ -14,6 +14,7 @@ pub(crate) struct Raw {
     // No key of it has a default, so it may be missing.
     #[serde(default)]
     pub(crate) quarantine: RawQuarantine,
+    pub(crate) vault: RawVault,
     pub(crate) ledger: RawLedger,
 }
 
@@ -47,18 +48,22 @@ pub(crate) struct RawPipeline {
     pub(crate) shutdown_grace_s: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(crate) enum RawMethod {
-    #[serde(rename = "sha512")]
-    Sha512,
-    #[serde(rename = "hmac-sha512")]
-    HmacSha512,
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawFields {
+    pub(crate) ip: Option<String>,
+    pub(crate) device_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawMasking {
-    pub(crate) method: Option<RawMethod>,
+    pub(crate) method: Option<String>,
+    // No key of it has a default, so it may be missing.
+    #[serde(default)]
+    pub(crate) fields: RawFields,
+    pub(crate) redact_with: String,
+    pub(crate) partial_chars: u8,
     pub(crate) key: Option<Secret>,
     pub(crate) key_file: Option<String>,
     pub(crate) domain: String,
@@ -78,6 +83,14 @@ pub(crate) struct RawSink {
 pub(crate) struct RawQuarantine {
     pub(crate) recipient: Option<Secret>,
     pub(crate) recipient_file: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawVault {
+    pub(crate) recipient: Option<Secret>,
+    pub(crate) recipient_file: Option<String>,
+    pub(crate) cache_values: usize,
 }
 
 #[derive(Debug, Deserialize)]

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fetch_etl_core::pipeline::PipelineConfig;
+use fetch_etl_mask::Method;
 use fetch_etl_sqs::Credentials;
 
 use super::errors::{Origin, Problem, SettingsError};
 use super::model::{
-    DatabaseUrl, KeySource, MaskingSettings, QueueRef, RecipientSettings, ReplaySettings, Settings,
-    SinkSettings, SourceSettings,
+    DatabaseKind, DatabaseUrl, KeySettings, KeySource, MaskingSettings, QueueRef, RecipientSettings,
+    ReplaySettings, Settings, SinkSettings, SourceSettings, VaultSettings,
 };
-use super::raw::{Raw, RawMethod, RawPipeline, RawSourceKind};
+use super::raw::{Raw, RawPipeline, RawSourceKind};
 use super::secret::Secret;
 use super::{Loaded, io_words, keys};
 
@@ -44,10 +45,11 @@ impl<'a> Resolver<'a> {
         let masking = self.masking();
         let sink = self.sink();
         let recipient = self.recipient();
+        let vault = self.vault(sink.as_ref());
         let pipeline = pipeline(&self.raw.pipeline, self.raw.source.max_receivers);
         match (source, masking, sink) {
             (Some(source), Some(masking), Some(sink)) if self.problems.is_empty() => {
-                Ok(Settings { source, pipeline, masking, sink, recipient })
+                Ok(Settings { source, pipeline, masking, sink, recipient, vault })
             }
             _ => Err(SettingsError { problems: self.problems }),
         }
@@ -56,10 +58,11 @@ impl<'a> Resolver<'a> {
     pub(super) fn without_queue(mut self) -> Result<ReplaySettings, SettingsError> {
         let masking = self.masking();
         let sink = self.sink();
+        let vault = self.vault(sink.as_ref());
         let pipeline = pipeline(&self.raw.pipeline, self.raw.source.max_receivers);
         match (masking, sink) {
             (Some(masking), Some(sink)) if self.problems.is_empty() => {
-                Ok(ReplaySettings { pipeline, masking, sink })
+                Ok(ReplaySettings { pipeline, masking, sink, vault })
             }
             _ => Err(SettingsError { problems: self.problems }),
         }
@@ -104,38 +107,99 @@ impl<'a> Resolver<'a> {
     }
 
     fn masking(&mut self) -> Option<MaskingSettings> {
-        let key = match (self.raw.masking.key.clone(), self.raw.masking.key_file.clone()) {
+        let key = self.masking_key()?;
+        let method = match (self.raw.masking.method.clone(), &key) {
+            (Some(name), _) => self.method("masking.method", &name)?,
+            (None, Some(_)) => Method::HmacSha512,
+            (None, None) => Method::Sha512,
+        };
+        let named = [
+            ("ip", "masking.fields.ip", self.raw.masking.fields.ip.clone()),
+            ("device_id", "masking.fields.device_id", self.raw.masking.fields.device_id.clone()),
+        ];
+        let mut fields = Vec::new();
+        for (field, path, name) in named {
+            let own = name.map(|name| self.method(path, &name));
+            let (path, method) = match own {
+                Some(own) => (path, own?),
+                None => ("masking.method", method.clone()),
+            };
+            if method.is_keyed() && key.is_none() {
+                return self.refuse_keyless(path, &method);
+            }
+            fields.push((field, method));
+        }
+        // Quietly masking with a weaker method, against the sign that a key is, would be found out too late.
+        if key.is_some() && !fields.iter().any(|(_, method)| method.is_keyed()) {
+            let text = if method.is_keyed() {
+                "no field is masked with it, but a key is set; remove the key, or the methods of single fields".to_owned()
+            } else {
+                format!("{method} uses no key, but one is set; remove the key or this method")
+            };
+            return self.refuse("masking.method", &text);
+        }
+        Some(MaskingSettings { method, fields, key, domain: self.raw.masking.domain.clone() })
+    }
+
+    /// The masking key as text; `Some(None)` where none is set.
+    fn masking_key(&mut self) -> Option<Option<KeySettings>> {
+        Some(match (self.raw.masking.key.clone(), self.raw.masking.key_file.clone()) {
             (Some(_), Some(_)) => return self.refuse_both("masking.key", "masking.key_file"),
-            (Some(key), None) => Some((key, KeySource::Value)),
+            (Some(text), None) => Some(KeySettings { text, from: KeySource::Value }),
             (None, Some(file)) => {
-                Some((self.secret_file("masking.key_file", &file)?, KeySource::File(PathBuf::from(file))))
+                let text = self.secret_file("masking.key_file", &file)?;
+                Some(KeySettings { text, from: KeySource::File(PathBuf::from(file)) })
             }
             (None, None) => None,
-        };
-        match (self.raw.masking.method, key) {
-            (None | Some(RawMethod::HmacSha512), Some((key, key_from))) => {
-                Some(MaskingSettings::HmacSha512 { key, key_from, domain: self.raw.masking.domain.clone() })
-            }
-            (Some(RawMethod::HmacSha512), None) => self.refuse_missing(&["masking.key_file", "masking.key"]),
-            // Quietly masking with the weaker method, against the sign that a key is, would be found out too late.
-            (Some(RawMethod::Sha512), Some(_)) => {
-                let text = "sha512 uses no key, but one is set; remove the key or this method";
-                self.refuse("masking.method", text)
-            }
-            (None | Some(RawMethod::Sha512), None) => Some(MaskingSettings::Sha512),
+        })
+    }
+
+    fn method(&mut self, path: &str, name: &str) -> Option<Method> {
+        let (redacted, chars) = (self.raw.masking.redact_with.clone(), self.raw.masking.partial_chars);
+        match Method::from_name(name, &redacted, chars) {
+            Ok(method) => Some(method),
+            Err(error) => self.refuse(path, &error.to_string()),
         }
+    }
+
+    fn refuse_keyless<T>(&mut self, path: &str, method: &Method) -> Option<T> {
+        if path == "masking.method" {
+            return self.refuse_missing(&["masking.key_file", "masking.key"]);
+        }
+        self.refuse(path, &format!("{method} needs a key; set masking.key_file"))
+    }
+
+    /// `None` where none is set, or where there is a problem.
+    fn vault(&mut self, sink: Option<&SinkSettings>) -> Option<VaultSettings> {
+        const PATHS: [&str; 2] = ["vault.recipient", "vault.recipient_file"];
+        let (value, file) = (self.raw.vault.recipient.clone(), self.raw.vault.recipient_file.clone());
+        let recipient = self.recipient_of(PATHS, value, file)?;
+        if sink.is_some_and(|sink| sink.database.kind() == DatabaseKind::Sqlite) {
+            let path = if recipient.key_from == KeySource::Value { PATHS[0] } else { PATHS[1] };
+            return self
+                .refuse(path, "the vault needs Postgres: SQLite has no roles to keep readers away from it");
+        }
+        Some(VaultSettings { recipient, cache_values: self.raw.vault.cache_values })
     }
 
     /// `None` where none is set, or where there is a problem.
     fn recipient(&mut self) -> Option<RecipientSettings> {
-        const VALUE: &str = "quarantine.recipient";
-        const FILE: &str = "quarantine.recipient_file";
-        let raw = &self.raw.quarantine;
-        match (raw.recipient.clone(), raw.recipient_file.clone()) {
-            (Some(_), Some(_)) => self.refuse_both(VALUE, FILE),
+        let (value, file) =
+            (self.raw.quarantine.recipient.clone(), self.raw.quarantine.recipient_file.clone());
+        self.recipient_of(["quarantine.recipient", "quarantine.recipient_file"], value, file)
+    }
+
+    fn recipient_of(
+        &mut self,
+        [value_path, file_path]: [&str; 2],
+        value: Option<Secret>,
+        file: Option<String>,
+    ) -> Option<RecipientSettings> {
+        match (value, file) {
+            (Some(_), Some(_)) => self.refuse_both(value_path, file_path),
             (Some(key), None) => Some(RecipientSettings { key, key_from: KeySource::Value }),
             (None, Some(file)) => {
-                let key = self.secret_file(FILE, &file)?;
+                let key = self.secret_file(file_path, &file)?;
                 Some(RecipientSettings { key, key_from: KeySource::File(PathBuf::from(file)) })
             }
             (None, None) => None,

@@ -1,5 +1,7 @@
 use std::fs;
 
+use fetch_etl_mask::Method;
+
 use super::*;
 
 const QUEUE: (&str, &str) = ("ETL_SOURCE__QUEUE_NAME", "logins");
@@ -60,12 +62,12 @@ fn what_is_wrong_is_said_in_one_line_with_path_expectation_and_place() {
         ("[source]\nkind = \"kafka\"\n", "source.kind: expected \"sqs\", found \"kafka\" [etl.toml line 2]"),
         (
             "[masking]\nmethod = \"md5\"\n",
-            "masking.method: expected one of \"hmac-sha512\", \"sha512\", found \"md5\" [etl.toml line 2]",
+            "masking.method: expected one of \"hmac-sha512\", \"sha512\", \"drop\", \"redact\", \"ip-prefix\", \"partial\", found \"md5\" [etl.toml line 2]",
         ),
         (
             "[masking]\nmethod = \"hmac-sha512\"\n",
-            "masking.key_file: missing, and so is masking.key; expected one of the two: a file that holds the masking key, \
-             base64 (in the environment: ETL_MASKING__KEY_FILE)",
+            "masking.key_file: missing, and so is masking.key; expected one of the two: a file that holds the masking key, or, \
+             after a rotation, a line ID:KEY for each (etl-admin keygen master) (in the environment: ETL_MASKING__KEY_FILE)",
         ),
         (
             "[masking]\nkey_file = \"/no/such/key\"\n",
@@ -216,10 +218,10 @@ fn a_key_makes_the_keyed_method_the_default() {
     fs::write(&path, "c2VjcmV0\n").unwrap();
     let settings =
         read("", &[QUEUE, DATABASE, ("ETL_MASKING__KEY_FILE", path.to_str().unwrap())], &[]).unwrap();
-    assert!(
-        matches!(&settings.masking, MaskingSettings::HmacSha512 { key, .. } if key.expose() == "c2VjcmV0")
-    );
-    assert!(matches!(read("", &[QUEUE, DATABASE], &[]).unwrap().masking, MaskingSettings::Sha512));
+    assert_eq!(settings.masking.key.unwrap().text.expose(), "c2VjcmV0");
+    assert_eq!(settings.masking.method, Method::HmacSha512);
+    let plain = read("", &[QUEUE, DATABASE], &[]).unwrap().masking;
+    assert!(plain.method == Method::Sha512 && plain.key.is_none());
 }
 
 #[test]
@@ -237,8 +239,9 @@ const EXAMPLE: &str = include_str!("../../../../config/etl.example.toml");
 fn the_example_holds_every_key_with_its_default() {
     let set = toml::from_str::<toml::Table>(EXAMPLE).unwrap();
     for key in keys::KEYS {
-        let (section, name) = key.path.split_once('.').unwrap();
-        let value = set.get(section).and_then(|table| table.get(name));
+        let (section, name) = key.path.rsplit_once('.').unwrap();
+        let table = section.split('.').try_fold(&set, |table, name| table.get(name)?.as_table());
+        let value = table.and_then(|table| table.get(name));
         let default = match key.default {
             keys::DefaultValue::Text(text) => Some(toml::Value::from(text)),
             keys::DefaultValue::Integer(number) => Some(number.into()),
@@ -259,7 +262,7 @@ fn the_example_parses_as_it_is_and_with_every_key_set() {
     read(EXAMPLE, &[QUEUE, DATABASE], &[]).unwrap();
 
     let is_key = |line: &str| {
-        keys::KEYS.iter().any(|key| line.starts_with(&format!("{} = ", key.path.split_once('.').unwrap().1)))
+        keys::KEYS.iter().any(|key| line.starts_with(&format!("{} = ", key.path.rsplit_once('.').unwrap().1)))
     };
     let uncommented = |line: &str| match line.strip_prefix("# ") {
         Some(rest) if is_key(rest) => rest.replace("key = \"\"", "key = \"c2VjcmV0\""),
@@ -269,7 +272,7 @@ fn the_example_parses_as_it_is_and_with_every_key_set() {
     let said = error(&all, &[], &[]);
     // Only what excludes each other is left to complain about: every name and every value is right.
     let complaints: Vec<_> = said.lines().skip(1).collect();
-    assert_eq!(complaints.len(), 4, "{said}");
+    assert_eq!(complaints.len(), 5, "{said}");
     assert!(complaints.iter().all(|line| line.contains("is set as well")), "{said}");
 }
 

@@ -5,10 +5,12 @@ mod findings;
 use std::fmt::Write as _;
 
 use fetch_etl_core::{MessageSource as _, SinkError};
+use fetch_etl_mask::MaskPlan;
 use findings::QueueFacts;
 
 use crate::cli::ConfigArgs;
 use crate::failure::{ExitCode, Failure};
+use crate::policy::{self, Disagreement};
 use crate::settings::{Loaded, Settings, SinkSettings, show};
 use crate::sinks::{self, Database};
 use crate::{masking, queue, report, sealing};
@@ -17,9 +19,9 @@ pub(super) async fn run(args: ConfigArgs) -> Result<ExitCode, Failure> {
     let loaded = Loaded::read(&args.inputs())?;
     let settings = loaded.settings()?;
     queue::check(&settings.source)?;
-    masking::build(&settings.masking)?;
+    let plan = masking::plan(&settings.masking)?;
     sealing::build(settings.recipient.as_ref())?;
-    let (queue, database) = tokio::join!(look_at_queue(&settings), look_at_database(&settings.sink));
+    let (queue, database) = tokio::join!(look_at_queue(&settings), look_at_database(&settings.sink, &plan));
     let facts = queue.as_ref().map(|seen| seen.facts).unwrap_or_default();
     let queue = queue.map(|seen| seen.words);
     let mut findings: Vec<_> =
@@ -43,7 +45,7 @@ fn told(
         state(queue),
         settings.sink.database,
         state(database),
-        settings.masking.method()
+        settings.masking.words()
     );
     match findings {
         [] => text.push_str("\nno findings\n"),
@@ -81,17 +83,33 @@ async fn look_at_queue(settings: &Settings) -> Result<SeenQueue, String> {
     Ok(SeenQueue { words, facts })
 }
 
-async fn look_at_database(settings: &SinkSettings) -> Result<String, String> {
+async fn look_at_database(settings: &SinkSettings, plan: &MaskPlan) -> Result<String, String> {
     let told = |error| format!("sink: {}", sinks::failure(settings, &error));
     let database = Database::connect(settings).await.map_err(told)?;
-    let schema = look_at_tables(settings, &database).await;
+    let seen = match look_at_tables(settings, &database).await {
+        Ok(Tables { words, are_there: true }) => match policy::compare(plan, database.policies()).await {
+            Ok(()) => Ok(words),
+            Err(Disagreement::Store(error)) => Err(told(error)),
+            Err(disagreement) => Err(format!("masking: {disagreement}")),
+        },
+        Ok(tables) => Ok(tables.words),
+        Err(error) => Err(told(error)),
+    };
     database.close().await;
-    schema.map_err(told)
+    seen
+}
+
+/// What is known of the tables.
+struct Tables {
+    words: String,
+    are_there: bool,
 }
 
 /// Tables that `run` will make are no finding.
-async fn look_at_tables(settings: &SinkSettings, database: &Database) -> Result<String, SinkError> {
-    let Err(error) = database.check_schema().await else { return Ok("answers; its tables fit".to_owned()) };
+async fn look_at_tables(settings: &SinkSettings, database: &Database) -> Result<Tables, SinkError> {
+    let Err(error) = database.check_schema().await else {
+        return Ok(Tables { words: "answers; its tables fit".to_owned(), are_there: true });
+    };
     if !settings.migrate {
         return Err(error);
     }
@@ -99,7 +117,9 @@ async fn look_at_tables(settings: &SinkSettings, database: &Database) -> Result<
         0 => Err(error),
         pending => {
             let noun = if pending == 1 { "migration is" } else { "migrations are" };
-            Ok(format!("answers; {pending} {noun} to be applied, and run does that (sink.migrate = true)"))
+            let words =
+                format!("answers; {pending} {noun} to be applied, and run does that (sink.migrate = true)");
+            Ok(Tables { words, are_there: false })
         }
     }
 }

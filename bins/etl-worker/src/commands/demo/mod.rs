@@ -11,6 +11,7 @@ use std::time::Duration;
 use fetch_etl_core::login::LoginSchema;
 use fetch_etl_core::pipeline::{Pipeline, PipelineConfig, Summary};
 use fetch_etl_local_sqs::{LocalSqs, QueueConfig, RunningServer};
+use fetch_etl_mask::Method;
 use fetch_etl_sqs::Credentials;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,10 +20,10 @@ use crate::cli::DemoArgs;
 use crate::failure::{ExitCode, Failure};
 use crate::progress::Progress;
 use crate::settings::{
-    DatabaseUrl, KeySource, MaskingSettings, QueueRef, Secret, SinkSettings, SourceSettings,
+    DatabaseUrl, KeySettings, KeySource, MaskingSettings, QueueRef, Secret, SinkSettings, SourceSettings,
 };
 use crate::sinks::{self, Database};
-use crate::{masking, queue, report, signals};
+use crate::{masking, policy, queue, report, signals};
 use samples::Samples;
 
 const QUEUE: &str = "logins";
@@ -115,11 +116,9 @@ async fn move_logins(
     messages: u64,
 ) -> Result<Summary, Failure> {
     let source = queue::connect(&source(server)).await?;
-    let masker = masking::build(&MaskingSettings::HmacSha512 {
-        key: Secret::new(DEMO_KEY),
-        key_from: KeySource::Value,
-        domain: "demo".to_owned(),
-    })?;
+    let key = KeySettings { text: Secret::new(DEMO_KEY), from: KeySource::Value };
+    let plan = masking::plan(&MaskingSettings::of(Method::HmacSha512, Some(key), "demo"))?;
+    let masker = Arc::new(policy::agree(&plan, database.policies()).await?);
     let config = PipelineConfig { until_empty: true, ..PipelineConfig::default() };
     let pipeline = Pipeline::new(config, Arc::new(source), LoginSchema, masker, database.sink());
     let progress = Progress::bar(pipeline.stats(), messages);

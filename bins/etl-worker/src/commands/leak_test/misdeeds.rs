@@ -10,8 +10,8 @@ use tracing::info;
 use crate::cli::{LeakTestWorkerArgs, Misdeed};
 use crate::commands::run::run_with;
 use crate::failure::{ExitCode, Failure};
+use crate::report;
 use crate::settings::{Inputs, Loaded, SourceSettings};
-use crate::{masking, report};
 
 /// Works off the queue of a leak test. Any other queue is refused: its messages are not made up.
 pub(in crate::commands) async fn run(args: &LeakTestWorkerArgs) -> Result<ExitCode, Failure> {
@@ -21,8 +21,8 @@ pub(in crate::commands) async fn run(args: &LeakTestWorkerArgs) -> Result<ExitCo
             "this command leaks what it reads; it reads from a queue on 127.0.0.1 only",
         ));
     }
-    let masker = BadMasker { masker: masking::build(&settings.masking)?, misdeed: args.masker };
-    run_with(settings, Arc::new(masker), true).await
+    let misdeed = args.masker;
+    run_with(settings, |masker| Arc::new(BadMasker { masker, misdeed }), true).await
 }
 
 fn is_local(source: &SourceSettings) -> bool {
