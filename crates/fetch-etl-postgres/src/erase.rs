@@ -191,34 +191,48 @@ struct Entry {
 
 async fn erase(connection: &mut PgConnection, user_id: &str) -> Result<Erasure, SinkError> {
     let mut done = Erasure::default();
+    // Where the rows were of which none could be cleared.
+    let mut unmoved = HashSet::new();
     loop {
         let rows = masked_rows(connection, user_id, ROUND).await.map_err(without_rows)?;
         if rows.is_empty() {
             return Ok(done);
         }
-        let entries = entries_of(connection, &rows).await.map_err(without_rows)?;
-        refuse_unfinished_rotation(connection, &rows, &entries).await?;
-        let shared = shared(connection, user_id, &entries).await.map_err(without_rows)?;
-        let (kept, doomed): (Vec<_>, Vec<_>) = entries
-            .into_iter()
-            .partition(|entry| shared.contains(&(entry.field.clone(), entry.mask.clone())));
-        done.shared += count_entries(&kept);
-        let before = done.rows;
-        for batch in rows.chunks(BATCH) {
-            erase_batch(connection, user_id, batch, &doomed, &mut done).await.map_err(without_rows)?;
-        }
-        let cleared = done.rows - before;
-        if cleared == 0 {
+        if rows.iter().all(|row| unmoved.contains(&row.place)) {
             // A trigger of theirs, perhaps. To go on would be to go on for ever.
             let text = "the rows of this person cannot be changed: none of them was, without an error";
             return Err(SinkError::new(ErrorClass::Fatal, text));
         }
+        let before = done.rows;
+        erase_round(connection, user_id, &rows, &mut done).await?;
+        let (found, cleared) = (rows.len() as u64, done.rows - before);
         // Fewer than it may be, and none that somebody moved under our hands: there are no more.
-        let found = rows.len() as u64;
         if found < ROUND as u64 && cleared == found {
             return Ok(done);
         }
+        unmoved.clear();
+        if cleared == 0 {
+            unmoved.extend(rows.into_iter().map(|row| row.place));
+        }
     }
+}
+
+async fn erase_round(
+    connection: &mut PgConnection,
+    user_id: &str,
+    rows: &[MaskedRow],
+    done: &mut Erasure,
+) -> Result<(), SinkError> {
+    let entries = entries_of(connection, rows).await.map_err(without_rows)?;
+    refuse_unfinished_rotation(connection, rows, &entries).await?;
+    let shared = shared(connection, user_id, &entries).await.map_err(without_rows)?;
+    let is_shared = |entry: &Entry| shared.contains(&(entry.field.clone(), entry.mask.clone()));
+    let (kept, doomed): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_shared);
+    done.shared += count_entries(&kept);
+    for batch in rows.chunks(BATCH) {
+        erase_batch(connection, user_id, batch, &doomed, done).await.map_err(without_rows)?;
+    }
+    Ok(())
 }
 
 /// One transaction: as long as a row has its masks, what the vault keeps of it can be found.

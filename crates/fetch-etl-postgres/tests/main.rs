@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+mod audit;
 mod bisection;
 mod contract;
+mod erase;
 mod errors;
 mod ledger;
 mod migrations;
 mod partitions;
 mod reading;
+mod reveal;
 mod schema;
 mod support;
 mod takeover;

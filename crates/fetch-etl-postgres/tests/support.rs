@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use fetch_etl_core::login::{LoginRow, LoginSchema};
-use fetch_etl_core::{Batch, Delivery, Pii, Receipt, Sink, SinkError, Stager, UnixMillis, WriteReport};
+use fetch_etl_core::{
+    Batch, Delivery, KeyId, MaskedValue, Masker, Pii, Receipt, SealError, SealedDataKey, Sink, SinkError,
+    Stager, UnixMillis, Vault, VaultEntry, WriteReport,
+};
 use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
 use fetch_etl_testing::FakeMasker;
 use fetch_etl_testing::postgres::TestDatabase;
@@ -33,6 +36,11 @@ impl Bench {
 
     pub(crate) async fn execute(&mut self, sql: &str) {
         execute(&mut self.outside, sql).await;
+    }
+
+    /// As a worker with a vault writes.
+    pub(crate) async fn write_with_vault(&self, messages: Vec<Message>) -> Result<WriteReport, SinkError> {
+        self.sink.write(&batch_with_vault(messages)).await
     }
 
     /// The only value of the only row.
@@ -105,7 +113,58 @@ pub(crate) fn bad(id: &str) -> Message {
     Message { body: "no JSON".to_owned(), ..good(id) }
 }
 
+/// A login of a person from an address, with a device.
+pub(crate) fn login(id: &str, user: &str, ip: &str, device: &str) -> Message {
+    let body = format!(
+        r#"{{"user_id":"{user}","app_version":"2.3.0","device_type":"android","ip":"{ip}","locale":"US","device_id":"{device}"}}"#
+    );
+    Message { body, ..good(id) }
+}
+
+/// The mask that a value has in these tests.
+pub(crate) fn mask(field: &str, value: &str) -> [u8; 64] {
+    *FakeMasker.mask(field, Pii::wrap(value)).unwrap().digest().unwrap()
+}
+
+/// The same as the database holds it.
+pub(crate) fn mask_text(field: &str, value: &str) -> String {
+    MaskedValue::from_digest(mask(field, value)).to_text()
+}
+
+/// A vault that seals every value every time, to nobody: its ciphertext is a piece of the mask.
+pub(crate) struct FakeVault;
+
+impl Vault for FakeVault {
+    fn seal(
+        &self,
+        field: &str,
+        _: &Pii<str>,
+        mask: &MaskedValue,
+        mask_key_id: KeyId,
+    ) -> Result<Option<VaultEntry>, SealError> {
+        let data_key = SealedDataKey { id: [7; 16], recipient_id: "r".into(), bytes: [1, 2, 3].into() };
+        let Some(digest) = mask.digest() else { return Ok(None) };
+        Ok(Some(VaultEntry {
+            field: field.into(),
+            mask: mask.clone(),
+            mask_key_id,
+            data_key: Arc::new(data_key),
+            ciphertext: digest[..20].into(),
+        }))
+    }
+
+    fn stored(&self, _: &[&VaultEntry]) {}
+}
+
 pub(crate) fn batch(messages: Vec<Message>) -> Batch<LoginRow> {
+    staged(messages, None)
+}
+
+pub(crate) fn batch_with_vault(messages: Vec<Message>) -> Batch<LoginRow> {
+    staged(messages, Some(Arc::new(FakeVault)))
+}
+
+fn staged(messages: Vec<Message>, vault: Option<Arc<dyn Vault>>) -> Batch<LoginRow> {
     let deliveries = messages.into_iter().map(|message| Delivery {
         id: message.id.into(),
         key: message.key.map(Into::into),
@@ -114,7 +173,7 @@ pub(crate) fn batch(messages: Vec<Message>) -> Batch<LoginRow> {
         body: Pii::new(message.body.into_bytes()),
         receipt: Receipt::new("receipt"),
     });
-    Stager::new(LoginSchema, Arc::new(FakeMasker)).stage(deliveries.collect()).batch
+    Stager::new(LoginSchema, Arc::new(FakeMasker)).with_vault(vault).stage(deliveries.collect()).batch
 }
 
 pub(crate) fn report(inserted: u64, duplicates: u64, quarantined: u64) -> WriteReport {
