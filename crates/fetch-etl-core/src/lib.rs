@@ -53,7 +53,7 @@ pub use lease::{Committed, Held, Returned};
 pub use mask::MockMasker;
 pub use mask::{KeyId, MaskedValue, Masker};
 pub use pii::Pii;
-pub use policy::{MaskPolicy, POLICY_CHANGED, PolicyInForce, PolicyStore};
+pub use policy::{MaskPolicy, PolicyInForce, PolicyStore, policy_changed};
 pub use quarantine::{
     Quarantine, QuarantineCount, QuarantineEntry, QuarantineFilter, QuarantineState, SealedMessage,
 };
