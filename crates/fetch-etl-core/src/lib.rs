@@ -37,6 +37,7 @@ pub mod pipeline;
 mod policy;
 mod quarantine;
 mod reject;
+mod rotation;
 mod schema;
 mod seal;
 mod sink;
@@ -58,6 +59,7 @@ pub use quarantine::{
     Quarantine, QuarantineCount, QuarantineEntry, QuarantineFilter, QuarantineState, SealedMessage,
 };
 pub use reject::{Reject, RejectReason, Rejected};
+pub use rotation::{Remask, Rotation, RotationProgress};
 pub use schema::{Decoded, EventSchema};
 #[cfg(feature = "mock")]
 pub use seal::MockSealer;

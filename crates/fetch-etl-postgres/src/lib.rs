@@ -62,6 +62,7 @@ mod ledger;
 mod policy;
 mod quarantine;
 mod read;
+mod rotation;
 mod schema;
 mod session;
 mod sink;
