@@ -40,7 +40,7 @@ struct ValueKey {
 }
 
 impl VaultSealer {
-    /// Seals to this recipient, and remembers so many values that the vault has: some 70 bytes each.
+    /// Seals to this recipient, and remembers so many values that the vault has: some 80 bytes each.
     pub fn new(recipient: Recipient, cache_values: usize) -> Self {
         Self::with(recipient, cache_values, LIMITS, Arc::new(Instant::now))
     }
