@@ -42,6 +42,10 @@
 //! transaction, and looks whether its policy is in force; whoever changes the policy takes the lock alone. Persons in `etl.erased`
 //! are looked up under the same lock, so none of theirs slips in beside an erasure.
 //!
+//! # Personal data
+//! The vault (`etl.pii_vault`) keeps values sealed to a recipient. [`PostgresSink::find_masks`] finds what it keeps by mask, row or person;
+//! [`PostgresSink::append_audit`] says who looks, before anything is opened; [`Maintenance`] erases a person.
+//!
 //! # Compile time
 //! All statements but those of the migrator, and of [`PostgresSink::read_as_text`], which finds out the tables' names, are checked against the migrations when this crate is compiled. What the check needs
 //! to know lies in `.sqlx`; no database is needed, and `DATABASE_URL` is not looked at. `cargo xtask prepare` refreshes it.
@@ -55,13 +59,17 @@
 //! # Requirements
 //! Postgres 12 or newer; reached directly or through a pooler in session mode.
 
+mod audit;
+mod chain;
 mod columns;
 mod config;
+mod erase;
 mod error;
 mod ledger;
 mod policy;
 mod quarantine;
 mod read;
+mod reveal;
 mod rotation;
 mod schema;
 mod session;
@@ -69,6 +77,10 @@ mod sink;
 mod text;
 mod vault;
 
+pub use audit::{AuditEvent, AuditHead, AuditRecord, NotAHead};
+pub use chain::{AuditFinding, AuditVerdict};
 pub use config::PostgresSinkConfig;
+pub use erase::{Erasure, Maintenance};
 pub use read::{LOGIN_COLUMNS, QUARANTINE_COLUMNS, TextRow};
+pub use reveal::{FoundMask, FoundMasks, KeptValue, Sought};
 pub use sink::PostgresSink;

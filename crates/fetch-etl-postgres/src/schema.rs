@@ -96,6 +96,9 @@ async fn missing_objects(connection: &mut PgConnection) -> Result<Vec<String>, S
                 WHERE attrelid = to_regclass('etl.quarantine') AND attname = 'closed_at' AND NOT attisdropped
             )),
             ('etl.pii_vault', to_regclass('etl.pii_vault') IS NULL),
+            ('etl.audit', to_regclass('etl.audit') IS NULL),
+            ('etl.append_audit()',
+                to_regprocedure('etl.append_audit(text,text,text,text,text,text,bigint)') IS NULL),
             ('etl.enter()', to_regprocedure('etl.enter(bigint,text[])') IS NULL),
             ('etl.policy_in_force()', to_regprocedure('etl.policy_in_force()') IS NULL),
             ('etl.quarantine_matching()',

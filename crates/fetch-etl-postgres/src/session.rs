@@ -54,7 +54,7 @@ impl Sessions {
                     Ok(true)
                 })
             })
-            .after_connect(move |connection, _| Box::pin(set_up(connection, statement_timeout)))
+            .after_connect(move |connection, _| Box::pin(set_up(connection, Some(statement_timeout))))
             .connect_lazy_with(options.clone());
         let patience = config.statement_timeout.saturating_add(GRACE);
         Ok(Self { pool, options, connect_timeout: config.connect_timeout, patience, last_broken })
@@ -66,6 +66,18 @@ impl Sessions {
         let connecting = async {
             let mut connection = self.options.connect().await?;
             leave_own_schema(&mut connection).await?;
+            Ok::<_, sqlx::Error>(connection)
+        };
+        let connected = timeout(self.connect_timeout, connecting).await;
+        Ok(connected.map_err(|_| no_answer(self.connect_timeout))?.map_err(Failure::from)?)
+    }
+
+    /// A connection outside the pool for work that may take as long as it takes to read a table, with everything else as the pool's
+    /// have it: what it commits is durable.
+    pub(crate) async fn connect_unhurried(&self) -> Result<PgConnection, SinkError> {
+        let connecting = async {
+            let mut connection = self.options.connect().await?;
+            set_up(&mut connection, None).await?;
             Ok::<_, sqlx::Error>(connection)
         };
         let connected = timeout(self.connect_timeout, connecting).await;
@@ -179,9 +191,11 @@ impl Drop for Session {
 }
 
 /// Settings that our statements count on, whatever the role's or the database's defaults are.
-async fn set_up(connection: &mut PgConnection, statement_timeout: Duration) -> sqlx::Result<()> {
+async fn set_up(connection: &mut PgConnection, statement_timeout: Option<Duration>) -> sqlx::Result<()> {
     leave_own_schema(connection).await?;
-    let millis = statement_timeout.as_millis().clamp(1, i32::MAX as u128).to_string();
+    // To Postgres, 0 is no limit.
+    let millis =
+        statement_timeout.map_or(0, |limit| limit.as_millis().clamp(1, i32::MAX as u128)).to_string();
     // - synchronous_commit: off would let a crash of the server take back what we said is stored. Every other value flushes,
     //   and some are stricter than `on`, so they stay.
     // - plan_cache_mode: a generic plan believes that every array has ten elements, and would join thousands in nested loops.

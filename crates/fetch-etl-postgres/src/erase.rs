@@ -1,0 +1,418 @@
+//! Erasing a person: a tombstone first, which keeps out what is still to come, and then what is stored.
+
+use std::collections::HashSet;
+
+use fetch_etl_core::{ErrorClass, SinkError};
+use sqlx::{Connection, PgConnection};
+
+use crate::PostgresSink;
+use crate::audit::{AuditEvent, AuditHead, append};
+use crate::error::Failure;
+
+/// Rows that are looked for at once: bounds the memory that a person with very many rows takes.
+const ROUND: i64 = 50_000;
+
+/// Rows of one transaction.
+const BATCH: usize = 1_000;
+
+/// What an erasure did, or would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Erasure {
+    /// Rows whose masks were set to NULL.
+    pub rows: u64,
+    /// Entries of the vault that were deleted.
+    pub entries: u64,
+    /// Entries that stay, because rows of others have the same masks.
+    pub shared: u64,
+}
+
+/// The right to go over the stored masks as a whole, which one has at a time: an erasure excludes another one, and a rotation of keys.
+///
+/// It ends with its connection: work that the server cannot finish for it is not done under it.
+#[derive(Debug)]
+pub struct Maintenance {
+    connection: PgConnection,
+}
+
+impl PostgresSink {
+    /// Begins work on the stored masks as a whole.
+    ///
+    /// # Errors
+    /// Fatal where somebody else is at such work on this database; nothing is waited for.
+    pub async fn begin_maintenance(&self) -> Result<Maintenance, SinkError> {
+        let mut connection = self.sessions.connect_unhurried().await?;
+        let free = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock(etl.maintenance_lock()) AS "free!""#)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(Failure::from)?;
+        if free {
+            return Ok(Maintenance { connection });
+        }
+        Err(SinkError::new(
+            ErrorClass::Fatal,
+            "another etl-admin is erasing or rotating in this database: wait until it is done, and run this again",
+        ))
+    }
+}
+
+impl Maintenance {
+    /// Whether this person has a tombstone already, and what erasing them would do. It reads `user_logins`, twice where the vault
+    /// keeps something of the person.
+    ///
+    /// # Errors
+    /// Nothing could be read.
+    pub async fn survey(&mut self, user_id: &str) -> Result<(bool, Erasure), SinkError> {
+        survey(&mut self.connection, user_id).await.map_err(without_rows)
+    }
+
+    /// Leaves a tombstone and says so in the audit, both in one transaction. Every write that commits after that, whatever it is
+    /// of, stores this person's rows without masks and nothing of theirs in the vault. `false` where there was one already; the
+    /// audit knows all the same that it was asked for.
+    ///
+    /// # Errors
+    /// Neither is known to be done.
+    pub async fn leave_tombstone(
+        &mut self,
+        user_id: &str,
+        event: &AuditEvent<'_>,
+    ) -> Result<(bool, AuditHead), SinkError> {
+        change_tombstone(&mut self.connection, user_id, event, Change::Leave).await.map_err(without_rows)
+    }
+
+    /// Takes a tombstone away, for somebody who comes back, and says so in the audit. What comes from now on is stored with masks.
+    ///
+    /// # Errors
+    /// Neither is known to be done.
+    pub async fn lift_tombstone(
+        &mut self,
+        user_id: &str,
+        event: &AuditEvent<'_>,
+    ) -> Result<(bool, AuditHead), SinkError> {
+        change_tombstone(&mut self.connection, user_id, event, Change::Lift).await.map_err(without_rows)
+    }
+
+    /// Deletes what the vault keeps of a person and of nobody else, and sets the masks of all their rows to NULL; in batches, each a
+    /// transaction. Interrupted at any point, also by `kill -9`, it goes on when it is called again. To be called after
+    /// [`leave_tombstone`](Self::leave_tombstone): without one, rows may come in behind it.
+    ///
+    /// It reads `user_logins` twice: once for the person's rows, and once, where the vault keeps something of them, for others who have
+    /// the same masks. A person with more than 50,000 rows takes that twice for each 50,000.
+    ///
+    /// # Errors
+    /// What is done stays done; call it again. Fatal where a rotation of keys was left unfinished, so that it is not known what the
+    /// vault keeps of the person.
+    pub async fn erase(&mut self, user_id: &str) -> Result<Erasure, SinkError> {
+        erase(&mut self.connection, user_id).await
+    }
+
+    /// Says something in the audit.
+    ///
+    /// # Errors
+    /// It is not known to be there.
+    pub async fn append_audit(&mut self, event: &AuditEvent<'_>) -> Result<AuditHead, SinkError> {
+        append(&mut self.connection, event).await.map_err(without_rows)
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// The connection broke; the work that was done stays done.
+    pub async fn end(self) -> Result<(), SinkError> {
+        self.connection.close().await.map_err(without_rows)
+    }
+}
+
+fn without_rows(error: sqlx::Error) -> SinkError {
+    Failure::from(error).without_rows()
+}
+
+#[derive(Clone, Copy)]
+enum Change {
+    Leave,
+    Lift,
+}
+
+async fn change_tombstone(
+    connection: &mut PgConnection,
+    user_id: &str,
+    event: &AuditEvent<'_>,
+    change: Change,
+) -> sqlx::Result<(bool, AuditHead)> {
+    let mut transaction = connection.begin().await?;
+    // Writers wait behind us while we wait for those before us.
+    sqlx::query!("SELECT set_config('lock_timeout', '60s', true)").fetch_one(&mut *transaction).await?;
+    // Alone: whoever writes after that sees the change, and whoever wrote before has committed.
+    sqlx::query!("SELECT pg_advisory_xact_lock(etl.policy_lock())").execute(&mut *transaction).await?;
+    let changed = match change {
+        Change::Leave => {
+            sqlx::query!("INSERT INTO etl.erased (user_id) VALUES ($1) ON CONFLICT DO NOTHING", user_id)
+                .execute(&mut *transaction)
+                .await?
+        }
+        Change::Lift => {
+            sqlx::query!("DELETE FROM etl.erased WHERE user_id = $1", user_id)
+                .execute(&mut *transaction)
+                .await?
+        }
+    };
+    let head = append(&mut transaction, event).await?;
+    transaction.commit().await?;
+    Ok((changed.rows_affected() > 0, head))
+}
+
+/// A row of the person that has masks.
+struct MaskedRow {
+    /// Where it is, as text.
+    place: String,
+    masked_ip: Option<String>,
+    masked_device_id: Option<String>,
+    mask_key_id: Option<i32>,
+}
+
+impl MaskedRow {
+    /// Its masks with their fields.
+    fn masks(&self) -> impl Iterator<Item = (&str, &str)> {
+        [("ip", self.masked_ip.as_deref()), ("device_id", self.masked_device_id.as_deref())]
+            .into_iter()
+            .filter_map(|(field, mask)| Some((field, mask?)))
+    }
+}
+
+/// An entry of the vault that one of the person's masks leads to.
+struct Entry {
+    field: String,
+    /// Its mask, which its primary key has.
+    mask: Vec<u8>,
+    /// That of the person's rows, as text: its mask, or the one that it had when it was sealed.
+    found_by: String,
+    /// Its masks, as text.
+    known_as: Vec<String>,
+}
+
+async fn erase(connection: &mut PgConnection, user_id: &str) -> Result<Erasure, SinkError> {
+    let mut done = Erasure::default();
+    loop {
+        let rows = masked_rows(connection, user_id, ROUND).await.map_err(without_rows)?;
+        if rows.is_empty() {
+            return Ok(done);
+        }
+        let entries = entries_of(connection, &rows).await.map_err(without_rows)?;
+        refuse_unfinished_rotation(connection, &rows, &entries).await?;
+        let shared = shared(connection, user_id, &entries).await.map_err(without_rows)?;
+        let (kept, doomed): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .partition(|entry| shared.contains(&(entry.field.clone(), entry.mask.clone())));
+        done.shared += count_entries(&kept);
+        let before = done.rows;
+        for batch in rows.chunks(BATCH) {
+            erase_batch(connection, user_id, batch, &doomed, &mut done).await.map_err(without_rows)?;
+        }
+        let cleared = done.rows - before;
+        if cleared == 0 {
+            // A trigger of theirs, perhaps. To go on would be to go on for ever.
+            let text = "the rows of this person cannot be changed: none of them was, without an error";
+            return Err(SinkError::new(ErrorClass::Fatal, text));
+        }
+        // Fewer than it may be, and none that somebody moved under our hands: there are no more.
+        let found = rows.len() as u64;
+        if found < ROUND as u64 && cleared == found {
+            return Ok(done);
+        }
+    }
+}
+
+/// One transaction: as long as a row has its masks, what the vault keeps of it can be found.
+async fn erase_batch(
+    connection: &mut PgConnection,
+    user_id: &str,
+    rows: &[MaskedRow],
+    doomed: &[Entry],
+    done: &mut Erasure,
+) -> sqlx::Result<()> {
+    let masks: HashSet<(&str, &str)> = rows.iter().flat_map(MaskedRow::masks).collect();
+    let mut here: Vec<(&str, &[u8])> = doomed
+        .iter()
+        .filter(|entry| masks.contains(&(&*entry.field, &*entry.found_by)))
+        .map(|entry| (&*entry.field, &*entry.mask))
+        .collect();
+    here.sort_unstable();
+    here.dedup();
+    let (fields, masks): (Vec<&str>, Vec<&[u8]>) = here.into_iter().unzip();
+    let places: Vec<&str> = rows.iter().map(|row| row.place.as_str()).collect();
+    let mut transaction = connection.begin().await?;
+    let deleted = sqlx::query!(
+        "DELETE FROM etl.pii_vault AS v USING unnest($1::text[], $2::bytea[]) AS d (field, mask)
+        WHERE v.field = d.field AND v.mask = d.mask",
+        &fields as &[&str],
+        &masks as &[&[u8]]
+    )
+    .execute(&mut *transaction)
+    .await?;
+    // The person once more: another row may have come to this place since.
+    let cleared = sqlx::query!(
+        "UPDATE user_logins SET masked_ip = NULL, masked_device_id = NULL
+        WHERE ctid = ANY ($1::text[]::tid[]) AND user_id = $2",
+        &places as &[&str],
+        user_id
+    )
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    done.entries += deleted.rows_affected();
+    done.rows += cleared.rows_affected();
+    Ok(())
+}
+
+async fn survey(connection: &mut PgConnection, user_id: &str) -> sqlx::Result<(bool, Erasure)> {
+    let known = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM etl.erased WHERE user_id = $1) AS "known!""#,
+        user_id
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    // All at once: nothing of it changes, so there are no rounds. Each pair of masks once.
+    let rows = sqlx::query!(
+        r#"SELECT masked_ip, masked_device_id, count(*) AS "rows!" FROM user_logins
+        WHERE user_id = $1 AND (masked_ip IS NOT NULL OR masked_device_id IS NOT NULL)
+        GROUP BY masked_ip, masked_device_id"#,
+        user_id
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let count = rows.iter().map(|row| u64::try_from(row.rows).unwrap_or_default()).sum();
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|row| MaskedRow {
+            place: String::new(),
+            masked_ip: row.masked_ip,
+            masked_device_id: row.masked_device_id,
+            mask_key_id: None,
+        })
+        .collect();
+    let entries = entries_of(connection, &rows).await?;
+    let shared = shared(connection, user_id, &entries).await?.len() as u64;
+    Ok((known, Erasure { rows: count, entries: count_entries(&entries) - shared, shared }))
+}
+
+/// How many there are; two masks of a person may lead to the same.
+fn count_entries(entries: &[Entry]) -> u64 {
+    entries.iter().map(|entry| (&entry.field, &entry.mask)).collect::<HashSet<_>>().len() as u64
+}
+
+async fn masked_rows(
+    connection: &mut PgConnection,
+    user_id: &str,
+    most: i64,
+) -> sqlx::Result<Vec<MaskedRow>> {
+    sqlx::query_as!(
+        MaskedRow,
+        r#"SELECT ctid::text AS "place!", masked_ip, masked_device_id, mask_key_id FROM user_logins
+        WHERE user_id = $1 AND (masked_ip IS NOT NULL OR masked_device_id IS NOT NULL) LIMIT $2"#,
+        user_id,
+        most
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Fields and masks, each pair once, as two arrays.
+fn pairs<'a>(masks: impl Iterator<Item = (&'a str, &'a str)>) -> (Vec<&'a str>, Vec<&'a str>) {
+    masks.collect::<HashSet<_>>().into_iter().unzip()
+}
+
+/// What the vault keeps under these rows' masks, or kept under them before a rotation.
+async fn entries_of(connection: &mut PgConnection, rows: &[MaskedRow]) -> sqlx::Result<Vec<Entry>> {
+    let (fields, masks) = pairs(rows.iter().flat_map(MaskedRow::masks));
+    sqlx::query_as!(
+        Entry,
+        r#"WITH mine AS MATERIALIZED (
+            SELECT m.field, m.mask, decode(m.mask, 'hex') AS digest
+            FROM unnest($1::text[], $2::text[]) AS m (field, mask)
+            WHERE m.mask ~ '^[0-9a-f]{128}$'
+        ),
+        found AS (
+            SELECT v.field, v.mask, v.sealed_mask, mine.mask AS found_by
+            FROM mine JOIN etl.pii_vault AS v ON v.field = mine.field AND v.mask = mine.digest
+            UNION ALL
+            SELECT v.field, v.mask, v.sealed_mask, mine.mask
+            FROM mine JOIN etl.pii_vault AS v ON v.field = mine.field AND v.sealed_mask = mine.digest
+        )
+        SELECT field AS "field!", mask AS "mask!", found_by AS "found_by!",
+            ARRAY[encode(mask, 'hex'), encode(coalesce(sealed_mask, mask), 'hex')] AS "known_as!"
+        FROM found"#,
+        &fields as &[&str],
+        &masks as &[&str]
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Which of these entries rows of others lead to, too: one pass over the table.
+async fn shared(
+    connection: &mut PgConnection,
+    user_id: &str,
+    entries: &[Entry],
+) -> sqlx::Result<HashSet<(String, Vec<u8>)>> {
+    if entries.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let known = |entry| {
+        let Entry { field, known_as, .. }: &Entry = entry;
+        known_as.iter().map(|mask| (field.as_str(), mask.as_str())).collect::<Vec<_>>()
+    };
+    let (fields, masks) = pairs(entries.iter().flat_map(known));
+    let theirs = sqlx::query!(
+        r#"SELECT DISTINCT m.field AS "field!", m.mask AS "mask!"
+        FROM user_logins AS u
+            CROSS JOIN LATERAL (VALUES ('ip', u.masked_ip), ('device_id', u.masked_device_id)) AS m (field, mask)
+            JOIN unnest($1::text[], $2::text[]) AS mine (field, mask) ON mine.field = m.field AND mine.mask = m.mask
+        WHERE u.user_id IS DISTINCT FROM $3"#,
+        &fields as &[&str],
+        &masks as &[&str],
+        user_id
+    )
+    .fetch_all(connection)
+    .await?;
+    let theirs: HashSet<(String, String)> = theirs.into_iter().map(|row| (row.field, row.mask)).collect();
+    let is_theirs = |entry: &&Entry| {
+        entry.known_as.iter().any(|mask| theirs.contains(&(entry.field.clone(), mask.clone())))
+    };
+    Ok(entries.iter().filter(is_theirs).map(|entry| (entry.field.clone(), entry.mask.clone())).collect())
+}
+
+/// A rotation that was left unfinished has given entries masks that rows do not have yet. Where one of the person's masks is of an
+/// older key and leads nowhere, its entry may be among those: then nothing must be forgotten by which it can be found.
+async fn refuse_unfinished_rotation(
+    connection: &mut PgConnection,
+    rows: &[MaskedRow],
+    entries: &[Entry],
+) -> Result<(), SinkError> {
+    let found: HashSet<(&str, &str)> =
+        entries.iter().map(|entry| (&*entry.field, &*entry.found_by)).collect();
+    let leads_nowhere = |row: &&MaskedRow| row.masks().any(|mask| !found.contains(&mask));
+    let mut keys: Vec<i32> = rows.iter().filter(leads_nowhere).filter_map(|row| row.mask_key_id).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let unfinished = sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+            SELECT FROM etl.policy_in_force() AS p
+            WHERE EXISTS (SELECT FROM unnest($1::integer[]) AS k (id) WHERE k.id <> p.key_id)
+                AND EXISTS (SELECT FROM etl.pii_vault AS v WHERE v.mask_key_id = p.key_id AND v.sealed_mask IS NOT NULL)
+        ) AS "unfinished!""#,
+        &keys
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(without_rows)?;
+    if !unfinished {
+        return Ok(());
+    }
+    Err(SinkError::new(
+        ErrorClass::Fatal,
+        "a rotation of keys is unfinished, and what the vault keeps of this person cannot be found before it is finished: \
+         run `etl-admin rotate` to its end, and then this again",
+    ))
+}
