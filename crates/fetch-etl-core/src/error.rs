@@ -76,6 +76,10 @@ pub struct SinkCode {
 }
 
 impl SinkCode {
+    /// Another masking policy is in force than the one that the sink was told to hold to; see
+    /// [`PolicyStore`](crate::PolicyStore). Nothing was written, and whoever has the new policy's key may go on with that.
+    pub const POLICY_CHANGED: Self = Self { bytes: *b"POLICY\0\0", len: 6 };
+
     /// `None` when `code` is empty, longer than eight characters or has anything but ASCII letters and digits.
     pub fn new(code: &str) -> Option<Self> {
         if code.is_empty() || code.len() > 8 || !code.bytes().all(|b| b.is_ascii_alphanumeric()) {
@@ -130,6 +134,7 @@ mod tests {
     #[test]
     fn a_sink_code_holds_no_free_text() {
         assert_eq!(SinkCode::new("23505").map(|c| c.as_str().to_owned()).as_deref(), Some("23505"));
+        assert_eq!(SinkCode::new("POLICY"), Some(SinkCode::POLICY_CHANGED));
         for bad in ["", "203.0.113.7", "toolong12", "näh"] {
             assert_eq!(SinkCode::new(bad), None, "{bad}");
         }

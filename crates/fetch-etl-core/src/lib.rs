@@ -37,6 +37,7 @@ pub mod pipeline;
 mod policy;
 mod quarantine;
 mod reject;
+mod rotation;
 mod schema;
 mod seal;
 mod sink;
@@ -53,11 +54,12 @@ pub use lease::{Committed, Held, Returned};
 pub use mask::MockMasker;
 pub use mask::{KeyId, MaskedValue, Masker};
 pub use pii::Pii;
-pub use policy::{MaskPolicy, POLICY_CHANGED, PolicyInForce, PolicyStore};
+pub use policy::{MaskPolicy, PolicyInForce, PolicyStore, policy_changed};
 pub use quarantine::{
     Quarantine, QuarantineCount, QuarantineEntry, QuarantineFilter, QuarantineState, SealedMessage,
 };
 pub use reject::{Reject, RejectReason, Rejected};
+pub use rotation::{Remask, Rotation, RotationProgress};
 pub use schema::{Decoded, EventSchema};
 #[cfg(feature = "mock")]
 pub use seal::MockSealer;

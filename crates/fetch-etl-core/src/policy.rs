@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{KeyId, SinkError};
+use crate::{ErrorClass, KeyId, SinkCode, SinkError};
 
 /// What decides which mask a value gets. Two workers with equal policies give every value the same mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,13 +85,16 @@ pub trait PolicyStore: Send + Sync {
     async fn key_ids_in_use(&self) -> Result<Vec<Option<KeyId>>, SinkError>;
 
     /// From now on every write through this sink checks that the policy with this version is in force, in the same transaction,
-    /// and otherwise ends in a fatal error. Before the first call nothing is checked.
+    /// and otherwise ends in [`policy_changed`]. Before the first call nothing is checked.
     fn hold_to(&self, version: i64);
 }
 
-/// What a fatal error of a write says when the policy was changed under a running worker.
-pub const POLICY_CHANGED: &str = "the masking policy in the database was changed while this worker was running; nothing was written \
-    under the old one. Restart the worker: it follows the new policy if it has the key";
+/// The error of a write that finds another policy in force than the one that the sink holds to.
+pub fn policy_changed() -> SinkError {
+    let text =
+        "the masking policy in the database was changed meanwhile; nothing is written under the old one";
+    SinkError::new(ErrorClass::Fatal, text).with_code(Some(SinkCode::POLICY_CHANGED))
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use fetch_etl_core::{KeyId, MaskedValue};
+use fetch_etl_core::{KeyId, MaskedValue, Remask};
 
 use crate::HmacSha512Masker;
 
@@ -29,13 +29,26 @@ impl Remasker {
         Self { first, steps, fields }
     }
 
-    /// The key that masks are brought up to.
-    pub fn target(&self) -> KeyId {
+    /// The mask that the same value has with the newest key.
+    ///
+    /// # Errors
+    /// It is no mask, or of a key that is not one of those before.
+    pub fn try_remask(&self, field: &str, mask: &str, made_with: KeyId) -> Result<MaskedValue, NotAMask> {
+        if !self.origins().contains(&made_with) {
+            return Err(NotAMask::Key(made_with.get()));
+        }
+        let digest = parse(mask).ok_or(NotAMask::Form)?;
+        let later = self.steps.iter().filter(|(id, _)| *id > made_with);
+        Ok(MaskedValue::from_digest(later.fold(digest, |digest, (_, step)| step.remask(field, &digest))))
+    }
+}
+
+impl Remask for Remasker {
+    fn target(&self) -> KeyId {
         self.steps.last().map_or(self.first, |(id, _)| *id)
     }
 
-    /// The keys whose masks can be brought up to date, oldest first.
-    pub fn origins(&self) -> Vec<KeyId> {
+    fn origins(&self) -> Vec<KeyId> {
         let all = std::iter::once(self.first).chain(self.steps.iter().map(|(id, _)| *id));
         let target = self.target();
         let mut origins: Vec<_> = all.filter(|id| *id != target).collect();
@@ -43,22 +56,12 @@ impl Remasker {
         origins
     }
 
-    /// Whether a field's masks depend on the key.
-    pub fn concerns(&self, field: &str) -> bool {
+    fn concerns(&self, field: &str) -> bool {
         self.fields.iter().any(|name| **name == *field)
     }
 
-    /// The mask that the same value has with the newest key.
-    ///
-    /// # Errors
-    /// It is no mask, or of a key that is not one of those before.
-    pub fn remask(&self, field: &str, mask: &str, made_with: KeyId) -> Result<MaskedValue, NotAMask> {
-        if !self.origins().contains(&made_with) {
-            return Err(NotAMask::Key(made_with.get()));
-        }
-        let digest = parse(mask).ok_or(NotAMask::Form)?;
-        let later = self.steps.iter().filter(|(id, _)| *id > made_with);
-        Ok(MaskedValue::from_digest(later.fold(digest, |digest, (_, step)| step.remask(field, &digest))))
+    fn remask(&self, field: &str, mask: &str, made_with: KeyId) -> Option<MaskedValue> {
+        self.try_remask(field, mask, made_with).ok()
     }
 }
 

@@ -70,6 +70,7 @@ mod policy;
 mod quarantine;
 mod read;
 mod reveal;
+mod rotation;
 mod schema;
 mod session;
 mod sink;

@@ -3,7 +3,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use fetch_etl_core::login::LoginRow;
-use fetch_etl_core::{Batch, ErrorClass, POLICY_CHANGED, Sink, SinkError, WriteReport};
+use fetch_etl_core::{Batch, Sink, SinkError, WriteReport, policy_changed};
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 
@@ -70,11 +70,7 @@ impl PostgresSink {
         let work = store(&mut session, &batch);
         let outcome = timeout(patience, work).await;
         let stored = session.judge(outcome)?;
-        if stored.in_force {
-            Ok(stored)
-        } else {
-            Err(Failure::Other(SinkError::new(ErrorClass::Fatal, POLICY_CHANGED)))
-        }
+        if stored.in_force { Ok(stored) } else { Err(Failure::Other(policy_changed())) }
     }
 }
 

@@ -1,15 +1,24 @@
 //! Associated data: what a ciphertext is bound to beside its key.
 
+use fetch_etl_core::KeyId;
+
 /// Builds associated data as a sequence of fields: tag (1 byte) ‖ length (8 bytes, big-endian) ‖ bytes.
 ///
 /// A reader could take it apart again, so two different sequences of fields never give the same bytes, whatever
-/// they contain. A field has a type, not just a place: the vault will add its own below.
+/// they contain. A field has a type, not just a place.
 pub(crate) struct Aad(Vec<u8>);
 
 /// Names the format, and keeps these ciphertexts apart from those of any other program.
 const FORMAT: &[u8] = b"fetch-etl/seal/v1";
 
-/// Enough for a message's key of the 128 characters that the ledger holds; longer ones make it grow.
+/// Names the format of the vault's values.
+const VALUE_FORMAT: &[u8] = b"fetch-etl/vault/v1";
+
+/// Where the vault's values stand.
+const VAULT_TABLE: &[u8] = b"etl.pii_vault";
+
+/// Enough for a message's key of the 128 characters that the ledger holds, and for a value of the vault; longer ones make it
+/// grow.
 const ROOM: usize = 192;
 
 #[derive(Clone, Copy)]
@@ -18,6 +27,20 @@ enum Tag {
     Format = 1,
     Header = 2,
     MessageKey = 3,
+    Table = 4,
+    Field = 5,
+    Mask = 6,
+    MaskKeyId = 7,
+    DataKeyId = 8,
+}
+
+/// Which value of the vault: the row that it stands in, but for what is encrypted.
+#[derive(Clone, Copy)]
+pub(crate) struct ValueId<'a> {
+    pub(crate) field: &'a str,
+    pub(crate) mask: &'a [u8; 64],
+    pub(crate) mask_key_id: KeyId,
+    pub(crate) data_key_id: &'a [u8; 16],
 }
 
 impl Aad {
@@ -32,6 +55,18 @@ impl Aad {
     /// Only the key's text: a replayed message carries the same key in an attribute, and it is the same message.
     pub(crate) fn message_key(self, key: &str) -> Self {
         self.with(Tag::MessageKey, key.as_bytes())
+    }
+
+    /// For a value of the vault. Its recipient is not among it, so that data keys can be wrapped for a new recipient while the
+    /// values stay as they are.
+    pub(crate) fn of_value(id: ValueId<'_>) -> Self {
+        Self(Vec::with_capacity(ROOM))
+            .with(Tag::Format, VALUE_FORMAT)
+            .with(Tag::Table, VAULT_TABLE)
+            .with(Tag::Field, id.field.as_bytes())
+            .with(Tag::Mask, id.mask)
+            .with(Tag::MaskKeyId, &id.mask_key_id.get().to_be_bytes())
+            .with(Tag::DataKeyId, id.data_key_id)
     }
 
     fn with(mut self, tag: Tag, bytes: &[u8]) -> Self {
@@ -73,6 +108,22 @@ mod tests {
             let expected = vec![(1, FORMAT.to_vec()), (2, header), (3, key.into_bytes())];
             prop_assert_eq!(take_apart(aad.as_ref()), expected);
         }
+    }
+
+    #[test]
+    fn a_values_bytes_are_fixed() {
+        let id = ValueId { field: "ip", mask: &[7; 64], mask_key_id: KeyId::new(-2), data_key_id: &[9; 16] };
+        let aad = Aad::of_value(id);
+        let expected = vec![
+            (1, VALUE_FORMAT.to_vec()),
+            (4, VAULT_TABLE.to_vec()),
+            (5, b"ip".to_vec()),
+            (6, vec![7; 64]),
+            (7, vec![0xFF, 0xFF, 0xFF, 0xFE]),
+            (8, vec![9; 16]),
+        ];
+        assert_eq!(take_apart(aad.as_ref()), expected);
+        assert_eq!(aad.0.capacity(), ROOM, "it never grew");
     }
 
     #[test]

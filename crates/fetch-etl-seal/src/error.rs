@@ -1,4 +1,4 @@
-//! What can be wrong with a key, and with a sealed body. No error holds key material or anything of a body.
+//! What can be wrong with a key, and with what is sealed. No error holds key material or anything of a body or value.
 
 use crate::{Purpose, RecipientId};
 
@@ -84,7 +84,7 @@ pub enum UnwrapError {
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A sealed body that does not open.
+/// A sealed body, or a value of the vault, that does not open.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -104,17 +104,21 @@ pub enum OpenError {
         /// What it was to be opened for.
         asked_for: Purpose,
     },
-    /// It belongs to another message, or was changed. The two cannot be told apart, by design.
-    #[error("not authentic: it belongs to another message, or was changed after sealing")]
+    /// It belongs to another message (a value: to another field, mask or key), or was changed. The two cannot be told apart, by
+    /// design.
+    #[error("not authentic: it belongs elsewhere, or was changed after sealing")]
     NotAuthentic,
+    /// A value of the vault that was encrypted with its key, and not by this program.
+    #[error("not a value as this program seals it, though encrypted with the right key")]
+    NotAValue,
     /// Made by a later version of this program.
     #[error("sealed in format version {0}, which this program does not know (it knows 1)")]
     UnknownVersion(u8),
     /// The right version, but a header that this version never writes.
-    #[error("the sealed body's header is not one that this program writes")]
+    #[error("the header is not one that this program writes")]
     UnknownHeader,
     /// The end is missing.
-    #[error("the sealed body is cut off")]
+    #[error("the end is missing")]
     Truncated,
     /// The private key is elsewhere (a KMS), and could not be asked. Worth another try.
     #[error("the private key cannot be asked")]

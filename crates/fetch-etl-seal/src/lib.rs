@@ -1,7 +1,9 @@
-//! Seals the bodies of rejected messages to a public key, so that only the holder of the private key reads them.
+//! Seals the bodies of rejected messages, and the values behind masks, to a public key, so that only the holder of the private
+//! key reads them.
 //!
-//! A worker is given a [`Recipient`], which is a public key, and nothing else: its [`EnvelopeSealer`] cannot open what it
-//! seals. `etl-admin` opens with an [`Opener`] and a [`PrivateKey`]: a [`KeyPair`] from a file, or a KMS.
+//! A worker is given a [`Recipient`], which is a public key, and nothing else: its [`EnvelopeSealer`] (bodies) and its
+//! [`VaultSealer`] (values) cannot open what they seal. `etl-admin` opens with an [`Opener`] or a [`VaultOpener`] and a
+//! [`PrivateKey`]: a [`KeyPair`] from a file, or a KMS.
 //!
 //! # Example
 //! ```
@@ -50,7 +52,7 @@
 //! | at | bytes | what |
 //! |---|---|---|
 //! | 0 | 1 | version: `01` |
-//! | 1 | 1 | where the data key is: `01` = below. (Other codes are kept for the vault, which stores one wrapped key for many values and names it by id.) |
+//! | 1 | 1 | where the data key is: `01` = below |
 //! | 2 | 1 | how it is wrapped: `01` HPKE, `02` RSA-OAEP |
 //! | 3 | 1 | purpose: `01` quarantine, `02` vault |
 //! | 4 | 8 | recipient: SHA-256 of its `SubjectPublicKeyInfo` in DER, first 8 bytes |
@@ -67,31 +69,66 @@
 //!   12 bytes of the sealed body, `03` the message's key. So version, algorithm, purpose, recipient and message are bound.
 //! - A data key is used for ten minutes or about a million bodies at most, see [`MAX_SEALS_PER_DATA_KEY`].
 //!
-//! `tests/vectors.json` has sealed bodies that must open for ever, some of them made by another implementation.
+//! `tests/vectors.json` has sealed bodies and values that must open for ever, some of them made by another implementation.
 //!
-//! # Lengths are not hidden
+//! # Bytes of the vault, version 1
+//! The vault keeps one wrapped data key for many values, which name it by a random id of 16 bytes.
+//!
+//! A data key (`etl.vault_data_keys.sealed_key`) is what a sealed body begins with, and ends before the nonce:
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 1 | version: `01` |
+//! | 1 | 1 | `02`: the data key stands alone |
+//! | 2 | 1 | how it is wrapped: `01` HPKE, `02` RSA-OAEP |
+//! | 3 | 1 | purpose: `02` vault |
+//! | 4 | 8 | recipient |
+//! | 12 | 2 | W: 80 with HPKE, 384–512 with RSA |
+//! | 14 | W | the wrapped data key |
+//!
+//! A value (`etl.pii_vault.ciphertext`):
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 1 | version: `01` |
+//! | 1 | 12 | nonce, random |
+//! | 13 | n | the padded value under AES-256-GCM: length (4) ‖ UTF-8 text ‖ zeros, to the next multiple of 64 |
+//! | 13 + n | 16 | tag |
+//!
+//! - Associated data, in fields as above: `01` the text `fetch-etl/vault/v1`, `04` the text `etl.pii_vault`, `05` the field, `06`
+//!   the mask's 64 bytes, `07` the id of the mask's key (4 bytes, signed), `08` the data key's id. A rotation gives the row a new
+//!   mask; the value stays bound to the one that it was sealed with.
+//! - The recipient is not bound to the value: its data key alone can be wrapped for a new recipient, without touching values.
+//! - The text is exactly what was sent. Several texts may have one mask, as the spellings of one IPv6 address have: the first is kept.
+//!
+//! # Lengths
 //! A sealed body's length gives away the body's. Padding would hide nothing: the quarantine row states the body's length in
-//! clear, because it helps to find out what went wrong. (The vault's values are short and of few lengths: it must pad.)
+//! clear, because it helps to find out what went wrong.
+//!
+//! The vault's values are short, and the length alone of an address says something about it: so they are padded. A value of up
+//! to 60 bytes, which every IP address is, takes 93 bytes; a longer one shows its length to within 64 bytes.
 //!
 //! # Who can do what
 //! | with | can | cannot |
 //! |---|---|---|
-//! | the database or a backup, reading | see lengths, times, recipients, message keys, and which bodies share a data key (one worker, ten minutes) | read a body |
-//! | the database, writing | delete bodies; put in forged ones, since **sealing is no signature**: all it takes is the public key. So a replay treats bodies as it treats messages from the queue | move a body to another message, or change one, unnoticed |
-//! | the worker's memory | read messages as they pass; and, with the data key in use, what this worker sealed under it, ten minutes at most | read what it sealed before |
+//! | the database or a backup, reading | see lengths, times, recipients, message keys, masks, and which bodies or values share a data key (one worker, ten minutes) | read a body or a value |
+//! | the database, writing | delete bodies and values; put in forged ones, since **sealing is no signature**: all it takes is the public key. So a replay treats bodies as it treats messages from the queue, and a value is certain only once it is masked again and has the mask that it was found by | move a body to another message, or a value to another mask or field, or change one, unnoticed |
+//! | the worker's memory | read messages as they pass; and, with the data keys in use, what this worker sealed under them, ten minutes at most | read what it sealed before |
 //! | the worker's configuration, reading | seal | open |
-//! | the worker's configuration, writing | have later bodies sealed to a key of their own (each row names its recipient, so it shows) | read earlier ones |
+//! | the worker's configuration, writing | have later bodies and values sealed to a key of their own (each row names its recipient, so it shows) | read earlier ones |
 //! | the private key | read everything that was ever sealed to it: there is no forward secrecy. Keep it off-line or in a KMS; a new recipient limits what the next one opens | – |
 //! | a quantum computer, one day | what the holder of the private key can | – |
 //!
-//! A data key past its ten minutes is dropped by the next seal, or by [`EnvelopeSealer::forget_expired`]. Keys are zeroized
+//! A data key past its ten minutes is dropped by the next seal, or by [`EnvelopeSealer::forget_expired`] and
+//! [`VaultSealer::forget_expired`]. Keys are zeroized
 //! when dropped, which is best effort: copies in registers, on the stack or in swap are out of reach.
 //!
 //! # Where the cryptography comes from
-//! HPKE is the crate `hpke`; AES-256-GCM of bodies, RSA, SHA-256 and randomness are aws-lc. Nothing is home-made but the
+//! HPKE is the crate `hpke`; AES-256-GCM of bodies and values, RSA, SHA-256 and randomness are aws-lc. Nothing is home-made but the
 //! framing above. The crate `rsa` is not used, for its timing leak (RUSTSEC-2023-0071).
 
 mod aad;
+mod current_key;
 mod data_key;
 mod digest;
 mod envelope;
@@ -105,11 +142,15 @@ mod recipient;
 mod rsa_oaep;
 mod sealer;
 mod text;
+mod unwrapped;
+mod vault;
 
+pub use current_key::{MAX_DATA_KEY_AGE, MAX_SEALS_PER_DATA_KEY};
 pub use data_key::{DataKey, WrappedKey};
 pub use error::{KeyError, OpenError, UnwrapError};
 pub use key_pair::{KeyPair, PrivateKey};
 pub use kind::{Purpose, WrapAlgorithm};
 pub use opener::Opener;
 pub use recipient::{Recipient, RecipientId};
-pub use sealer::{EnvelopeSealer, MAX_DATA_KEY_AGE, MAX_SEALS_PER_DATA_KEY};
+pub use sealer::EnvelopeSealer;
+pub use vault::{MAX_KNOWN_AGE, VaultOpener, VaultSealer};

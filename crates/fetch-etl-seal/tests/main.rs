@@ -4,6 +4,7 @@
 mod keys;
 mod opening;
 mod sealing;
+mod vault;
 mod vectors;
 
 use std::sync::{Arc, LazyLock};

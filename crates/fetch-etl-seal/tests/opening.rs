@@ -4,10 +4,10 @@ use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use fetch_etl_core::{Pii, Sealer};
+use fetch_etl_core::{KeyId, MaskedValue, Pii, Sealer, Vault, VaultEntry};
 use fetch_etl_seal::{
     DataKey, EnvelopeSealer, KeyPair, OpenError, Opener, PrivateKey, Purpose, RecipientId, UnwrapError,
-    WrappedKey,
+    VaultOpener, VaultSealer, WrappedKey,
 };
 
 use crate::{PAIRS, message, seal};
@@ -98,6 +98,27 @@ fn what_is_not_for_this_key_never_reaches_the_kms() {
     assert!(opener.open(Purpose::Vault, &message("m"), &seal(&PAIRS[1], "m", b"body")).is_err());
     assert!(opener.open(Q, &message("m"), b"\x01").is_err());
     assert_eq!(kms.asked(), 0);
+}
+
+#[test]
+fn a_kms_is_asked_once_for_each_data_key_of_the_vault_and_1024_are_kept() {
+    let kms = Kms::new(&PAIRS[0]);
+    let opener = VaultOpener::new(Arc::clone(&kms));
+    let open = |entry: &VaultEntry| {
+        let opened = opener.open(&entry.data_key, "ip", &[1; 64], KeyId::new(1), &entry.ciphertext);
+        assert_eq!(opened.unwrap().expose(), "::1");
+    };
+    let mask = MaskedValue::from_digest([1; 64]);
+    let seal =
+        |vault: &VaultSealer| vault.seal("ip", Pii::wrap("::1"), &mask, KeyId::new(1)).unwrap().unwrap();
+    let entries: Vec<_> =
+        (0..1025).map(|_| seal(&VaultSealer::new(PAIRS[0].recipient().clone(), 0))).collect();
+    for entry in entries.iter().chain(&entries[1..]) {
+        open(entry);
+    }
+    assert_eq!(kms.asked(), 1025);
+    open(&entries[0]);
+    assert_eq!(kms.asked(), 1026, "the oldest made room");
 }
 
 /// A KMS that answers with something else.

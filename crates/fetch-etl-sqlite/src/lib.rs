@@ -38,6 +38,7 @@ mod file;
 mod policy;
 mod quarantine;
 mod read;
+mod rotation;
 mod schema;
 mod sink;
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use fetch_etl_core::login::LoginRow;
 use fetch_etl_core::{
-    Batch, ErrorClass, KeyOrigin, Masked, MaskedValue, POLICY_CHANGED, Rejected, Sink, SinkError, UnixMillis,
-    WriteReport,
+    Batch, ErrorClass, KeyOrigin, Masked, MaskedValue, Rejected, Sink, SinkError, UnixMillis, WriteReport,
+    policy_changed,
 };
 use sqlx::SqliteConnection;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
@@ -147,7 +147,7 @@ impl Sink<LoginRow> for SqliteSink {
             return Err(SinkError::new(ErrorClass::Fatal, "SQLite has no vault: use Postgres"));
         }
         let stored = self.store(batch).await.map_err(|error| sink_error(&error))?;
-        let inserted = stored.ok_or_else(|| SinkError::new(ErrorClass::Fatal, POLICY_CHANGED))?;
+        let inserted = stored.ok_or_else(policy_changed)?;
         self.prune_if_due().await;
         Ok(WriteReport {
             inserted,

@@ -4,9 +4,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fetch_etl_core::login::LoginSchema;
-use fetch_etl_core::pipeline::{Pipeline, Stats};
-use fetch_etl_core::{Masker, MessageSource};
-use fetch_etl_mask::UNKEYED_WARNING;
+use fetch_etl_core::pipeline::{Pipeline, Stats, Summary};
+use fetch_etl_core::{KeyId, Masker, MessageSource, PolicyStore, SinkCode};
+use fetch_etl_mask::{FieldMasker, MaskPlan, UNKEYED_WARNING};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -28,7 +28,7 @@ pub(super) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
 /// The worker, with a masker that may be wrapped into another one.
 pub(super) async fn run_with(
     mut settings: Settings,
-    wrap: impl FnOnce(Arc<dyn Masker>) -> Arc<dyn Masker>,
+    wrap: impl Fn(Arc<dyn Masker>) -> Arc<dyn Masker>,
     until_empty: bool,
 ) -> Result<ExitCode, Failure> {
     settings.pipeline.until_empty = until_empty;
@@ -38,6 +38,73 @@ pub(super) async fn run_with(
     queue::check(&settings.source)?;
     let plan = masking::plan(&settings.masking)?;
     let sealer = sealing::build(settings.recipient.as_ref())?;
+    let (stats, stop) = stop_on_signal()?;
+    if settings.masking.is_reversible() {
+        warn!(event = "masks_reversible", "{UNKEYED_WARNING}");
+    }
+    let Some((source, database)) = connect(&settings, &stop).await? else { return Ok(stopped_early()) };
+    let Some(masker) = policy::agree_when_ready(&plan, database.policies(), &stop).await? else {
+        return Ok(stopped_early());
+    };
+    tell_start(&settings, masker.key_id());
+    let counted = stats.get_or_init(Arc::default).clone();
+    let _forgetting = sealer.as_ref().map(sealing::forget_expired_keys);
+    let progress = if until_empty {
+        Progress::bar(counted.clone(), backlog(&*source).await)
+    } else {
+        Progress::log(counted.clone())
+    };
+    let pipeline = |masker| {
+        let (config, sink) = (settings.pipeline.clone(), database.sink());
+        let pipeline = Pipeline::new(config, source.clone(), LoginSchema, wrap(masker), sink);
+        let pipeline = pipeline.with_stats(counted.clone());
+        match &sealer {
+            Some(sealer) => pipeline.with_sealer(sealer.clone()),
+            None => pipeline,
+        }
+    };
+    let (summary, failure) = follow_policy(&plan, database.policies(), &stop, masker, pipeline).await;
+    drop(progress);
+    database.close().await;
+    report::log(&summary);
+    report::print(&report::of(&summary));
+    failure.map_or(Ok(ExitCode::Done), Err)
+}
+
+/// Runs pipelines until one ends for another reason than that the masking policy was changed, as a rotation of keys does: a worker that
+/// has the new key goes on with that. What was not written under the old one is received again.
+async fn follow_policy(
+    plan: &MaskPlan,
+    policies: &dyn PolicyStore,
+    stop: &CancellationToken,
+    mut masker: Arc<FieldMasker>,
+    pipeline: impl Fn(Arc<dyn Masker>) -> Pipeline<LoginSchema>,
+) -> (Summary, Option<Failure>) {
+    loop {
+        let error = match Box::pin(pipeline(masker).run(stop.clone())).await {
+            Ok(summary) => return (summary, None),
+            Err(error) => error,
+        };
+        let failure = || sinks::hinted(Failure::failed(error.cause.clone()), error.code);
+        if error.code != Some(SinkCode::POLICY_CHANGED) {
+            return (error.summary, Some(failure()));
+        }
+        masker = match policy::agree_when_ready(plan, policies, stop).await {
+            Ok(Some(masker)) => masker,
+            // It was told to stop just then, and all that it had is given back.
+            Ok(None) => return (error.summary, None),
+            Err(failure) => return (error.summary, Some(failure)),
+        };
+        info!(
+            event = "policy_followed",
+            key_id = masker.key_id().get(),
+            "the masking policy was changed; going on under the new one"
+        );
+    }
+}
+
+/// What a second signal is to print, once there is something, and what the first one cancels.
+fn stop_on_signal() -> Result<(Arc<OnceLock<Arc<Stats>>>, CancellationToken), Failure> {
     let stats = Arc::new(OnceLock::<Arc<Stats>>::new());
     let at_force = stats.clone();
     let forced = move || {
@@ -49,48 +116,19 @@ pub(super) async fn run_with(
     };
     let stop = signals::cancel_on_signal_and(forced)
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {}", error.kind())))?;
-    if settings.masking.is_reversible() {
-        warn!(event = "masks_reversible", "{UNKEYED_WARNING}");
-    }
-    let Some((source, database)) = connect(&settings, &stop).await? else {
-        return Ok(stopped_early());
-    };
-    let Some(masker) = policy::agree_when_ready(&plan, database.policies(), &stop).await? else {
-        return Ok(stopped_early());
-    };
-    let key_id = masker.key_id().get();
+    Ok((stats, stop))
+}
+
+fn tell_start(settings: &Settings, key_id: KeyId) {
     info!(
         event = "started",
         version = env!("CARGO_PKG_VERSION"),
         source = %settings.source.queue,
         sink = %settings.sink.database,
         masking = settings.masking.words(),
-        key_id,
+        key_id = key_id.get(),
         "reading, masking, writing"
     );
-    let mut pipeline =
-        Pipeline::new(settings.pipeline, source.clone(), LoginSchema, wrap(masker), database.sink());
-    // What a second signal is to print.
-    let _ = stats.set(pipeline.stats());
-    let _forgetting = sealer.as_ref().map(sealing::forget_expired_keys);
-    if let Some(sealer) = sealer {
-        pipeline = pipeline.with_sealer(sealer);
-    }
-    let progress = if until_empty {
-        Progress::bar(pipeline.stats(), backlog(&*source).await)
-    } else {
-        Progress::log(pipeline.stats())
-    };
-    let outcome = Box::pin(pipeline.run(stop)).await;
-    drop(progress);
-    database.close().await;
-    let (summary, failure) = match outcome {
-        Ok(summary) => (summary, None),
-        Err(error) => (error.summary, Some(sinks::hinted(Failure::failed(error.cause), error.code))),
-    };
-    report::log(&summary);
-    report::print(&report::of(&summary));
-    failure.map_or(Ok(ExitCode::Done), Err)
 }
 
 fn stopped_early() -> ExitCode {

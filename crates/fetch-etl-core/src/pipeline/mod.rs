@@ -111,6 +111,13 @@ impl<S: EventSchema + 'static> Pipeline<S> {
         self
     }
 
+    /// Goes on counting where an earlier pipeline, which has ended, stopped.
+    #[must_use]
+    pub fn with_stats(mut self, stats: Arc<Stats>) -> Self {
+        self.stats = stats;
+        self
+    }
+
     /// The live counters.
     pub fn stats(&self) -> Arc<Stats> {
         self.stats.clone()

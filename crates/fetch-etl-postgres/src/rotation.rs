@@ -1,0 +1,337 @@
+//! Rotation of keys.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use fetch_etl_core::{ErrorClass, KeyId, Remask, Rotation, RotationProgress, SinkError};
+use sqlx::{Connection, PgConnection};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::PostgresSink;
+use crate::error::Failure;
+use crate::session::Sessions;
+
+/// Pages of the table that are one transaction: a megabyte, some 2,000 rows, a fraction of a second.
+const PAGES: i64 = 128;
+/// Entries of the vault that are one transaction.
+const ENTRIES: i64 = 2_000;
+/// How often a batch of the vault is tried again when a worker was faster with an entry of the new key.
+const TRIES: usize = 5;
+
+#[async_trait]
+impl Rotation for PostgresSink {
+    async fn rows_by_key(&self) -> Result<Vec<(Option<KeyId>, u64)>, SinkError> {
+        let mut connection = self.sessions.connect_alone().await?;
+        let query = sqlx::query!(
+            r#"SELECT mask_key_id, count(*) AS "rows!" FROM user_logins
+            WHERE masked_ip IS NOT NULL OR masked_device_id IS NOT NULL
+            GROUP BY mask_key_id ORDER BY mask_key_id"#
+        );
+        let counted = query.fetch_all(&mut connection).await.map_err(Failure::from)?;
+        connection.close().await.map_err(Failure::from)?;
+        let of = |rows| u64::try_from(rows).unwrap_or_default();
+        Ok(counted.into_iter().map(|row| (row.mask_key_id.map(KeyId::new), of(row.rows))).collect())
+    }
+
+    async fn remask_all(
+        &self,
+        remask: &dyn Remask,
+        unnamed: Option<KeyId>,
+        progress: &(dyn Fn(RotationProgress) + Send + Sync),
+        stop: &CancellationToken,
+    ) -> Result<RotationProgress, SinkError> {
+        let mut work = Work {
+            sessions: &self.sessions,
+            remask,
+            unnamed,
+            done: RotationProgress::default(),
+            progress,
+            stop,
+        };
+        if work.vault().await? && work.rows().await? {
+            work.done.finished = true;
+        }
+        Ok(work.done)
+    }
+}
+
+struct Work<'a> {
+    sessions: &'a Sessions,
+    remask: &'a dyn Remask,
+    unnamed: Option<KeyId>,
+    done: RotationProgress,
+    progress: &'a (dyn Fn(RotationProgress) + Send + Sync),
+    stop: &'a CancellationToken,
+}
+
+/// A row whose masks are of an older key.
+struct OldRow {
+    table: i64,
+    place: String,
+    mask_key_id: Option<i32>,
+    masked_ip: Option<String>,
+    masked_device_id: Option<String>,
+}
+
+/// What one transaction did.
+#[derive(Default)]
+struct Step {
+    rows: u64,
+    unreadable: u64,
+}
+
+impl Work<'_> {
+    fn origins(&self) -> Vec<i32> {
+        self.remask.origins().into_iter().map(KeyId::get).collect()
+    }
+
+    /// All rows; `false` when told to stop. An update moves a row to another page, maybe behind us, and others update rows, too: so
+    /// the table is gone through until nothing is found any more. That ends, because no new rows come with an older key.
+    async fn rows(&mut self) -> Result<bool, SinkError> {
+        loop {
+            let pages = self.pages().await?;
+            let (mut found, mut unreadable) = (0, 0);
+            let mut first = 0;
+            while first < pages {
+                if self.stop.is_cancelled() {
+                    return Ok(false);
+                }
+                let step = self.rows_of(first..first + PAGES).await?;
+                found += step.rows;
+                unreadable += step.unreadable;
+                self.done.rows += step.rows;
+                self.done.unreadable = self.done.unreadable.max(unreadable);
+                (self.progress)(self.done);
+                first += PAGES;
+            }
+            if found == 0 {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// How many pages the table has; the largest of its partitions, where it has some.
+    async fn pages(&self) -> Result<i64, SinkError> {
+        let mut session = self.sessions.open().await?;
+        let query = sqlx::query_scalar!(
+            r#"SELECT coalesce(max(pg_relation_size(relid) / current_setting('block_size')::bigint), 0) + 1 AS "pages!"
+            FROM pg_partition_tree('user_logins')"#
+        );
+        let outcome = timeout(session.patience(), query.fetch_one(&mut *session)).await;
+        session.judge(outcome).map_err(Failure::without_rows)
+    }
+
+    async fn rows_of(&self, pages: Range<i64>) -> Result<Step, SinkError> {
+        let mut session = self.sessions.open().await?;
+        let patience = session.patience();
+        let origins = self.origins();
+        let work = remask_rows(&mut session, self.remask, &origins, self.unnamed, &pages);
+        let outcome = timeout(patience, work).await;
+        session.judge(outcome).map_err(Failure::without_rows)
+    }
+
+    /// The whole vault; `false` when told to stop.
+    async fn vault(&mut self) -> Result<bool, SinkError> {
+        let mut after = (String::new(), Vec::new());
+        loop {
+            if self.stop.is_cancelled() {
+                return Ok(false);
+            }
+            let Some((entries, last)) = self.some_of_vault(&after).await? else { return Ok(true) };
+            self.done.vault_entries += entries;
+            (self.progress)(self.done);
+            after = last;
+        }
+    }
+
+    /// The next entries, and the place of the last one; `None` where there are no more.
+    async fn some_of_vault(&self, after: &Place) -> Result<Option<(u64, Place)>, SinkError> {
+        let origins = self.origins();
+        let mut tries = 0;
+        loop {
+            let mut session = self.sessions.open().await?;
+            let patience = session.patience();
+            let work = remask_entries(&mut session, self.remask, &origins, after);
+            let outcome = timeout(patience, work).await;
+            match session.judge(outcome).map_err(SinkError::from) {
+                // A unique violation: between our look and our update a worker stored the same value under its new mask.
+                Err(error) if error.class() == ErrorClass::BadRow && tries < TRIES => tries += 1,
+                Err(error) => return Err(Failure::Other(error).without_rows()),
+                Ok(step) => return Ok(step),
+            }
+        }
+    }
+}
+
+/// Field and mask of an entry.
+type Place = (String, Vec<u8>);
+
+async fn remask_rows(
+    connection: &mut PgConnection,
+    remask: &dyn Remask,
+    origins: &[i32],
+    unnamed: Option<KeyId>,
+    pages: &Range<i64>,
+) -> sqlx::Result<Step> {
+    let (first, end) = (format!("({},0)", pages.start), format!("({},0)", pages.end));
+    let mut transaction = connection.begin().await?;
+    let old = sqlx::query_as!(
+        OldRow,
+        r#"SELECT tableoid::bigint AS "table!", ctid::text AS "place!", mask_key_id, masked_ip, masked_device_id
+        FROM user_logins
+        WHERE ctid >= $1::text::tid AND ctid < $2::text::tid
+            AND (mask_key_id = ANY ($3) OR $4::boolean AND mask_key_id IS NULL)
+            AND (masked_ip IS NOT NULL OR masked_device_id IS NOT NULL)
+        FOR UPDATE"#,
+        first,
+        end,
+        origins,
+        unnamed.is_some()
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    let mut new = NewMasks::default();
+    let mut step = Step::default();
+    for row in &old {
+        let made_with = row.mask_key_id.map(KeyId::new).or(unnamed);
+        match made_with.and_then(|made_with| new_masks(remask, row, made_with)) {
+            Some((ip, device_id)) => new.push(row, ip, device_id),
+            None => step.unreadable += 1,
+        }
+    }
+    step.rows = new.places.len() as u64;
+    if step.rows > 0 {
+        new.store(&mut transaction, remask.target(), &first, &end).await?;
+        transaction.commit().await?;
+    } else {
+        transaction.rollback().await?;
+    }
+    Ok(step)
+}
+
+type NewMask = Option<String>;
+
+/// The masks of a row with the newest key; `None` where one of them is no mask.
+fn new_masks(remask: &dyn Remask, row: &OldRow, made_with: KeyId) -> Option<(NewMask, NewMask)> {
+    let one = |field, mask: &Option<String>| -> Option<NewMask> {
+        match mask {
+            Some(mask) if remask.concerns(field) => {
+                Some(Some(remask.remask(field, mask, made_with)?.to_text()))
+            }
+            other => Some(other.clone()),
+        }
+    };
+    Some((one("ip", &row.masked_ip)?, one("device_id", &row.masked_device_id)?))
+}
+
+/// New masks, column by column.
+#[derive(Default)]
+struct NewMasks<'a> {
+    tables: Vec<i64>,
+    places: Vec<&'a str>,
+    ips: Vec<NewMask>,
+    device_ids: Vec<NewMask>,
+}
+
+impl<'a> NewMasks<'a> {
+    fn push(&mut self, row: &'a OldRow, ip: NewMask, device_id: NewMask) {
+        self.tables.push(row.table);
+        self.places.push(&row.place);
+        self.ips.push(ip);
+        self.device_ids.push(device_id);
+    }
+
+    /// The rows are locked, so they are where they were.
+    async fn store(
+        &self,
+        connection: &mut PgConnection,
+        target: KeyId,
+        first: &str,
+        end: &str,
+    ) -> sqlx::Result<()> {
+        // The bounds say the same as the join does; with them only these pages are read for it.
+        sqlx::query!(
+            "UPDATE user_logins AS l
+            SET masked_ip = n.masked_ip, masked_device_id = n.masked_device_id, mask_key_id = $5
+            FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS n (tableoid, place, masked_ip, masked_device_id)
+            WHERE l.ctid >= $6::text::tid AND l.ctid < $7::text::tid AND l.ctid = n.place::tid AND l.tableoid::bigint = n.tableoid",
+            &self.tables,
+            &self.places as &[&str],
+            &self.ips as &[Option<String>],
+            &self.device_ids as &[Option<String>],
+            target.get(),
+            first,
+            end
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
+async fn remask_entries(
+    connection: &mut PgConnection,
+    remask: &dyn Remask,
+    origins: &[i32],
+    after: &Place,
+) -> sqlx::Result<Option<(u64, Place)>> {
+    let mut transaction = connection.begin().await?;
+    let old = sqlx::query!(
+        "SELECT field, mask, mask_key_id FROM etl.pii_vault
+        WHERE (field, mask) > ($1, $2) AND mask_key_id = ANY ($3)
+        ORDER BY field, mask LIMIT $4 FOR UPDATE",
+        after.0,
+        after.1,
+        origins,
+        ENTRIES
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    let Some(last) = old.last().map(|entry| (entry.field.clone(), entry.mask.clone())) else {
+        return Ok(None);
+    };
+    let (mut fields, mut masks, mut new_masks) = (Vec::new(), Vec::new(), Vec::new());
+    for entry in old.iter().filter(|entry| remask.concerns(&entry.field)) {
+        let old_mask = hex(&entry.mask);
+        let new = remask.remask(&entry.field, &old_mask, KeyId::new(entry.mask_key_id));
+        if let Some(digest) = new.as_ref().and_then(|mask| mask.digest()) {
+            fields.push(entry.field.as_str());
+            masks.push(entry.mask.as_slice());
+            new_masks.push(digest.to_vec());
+        }
+    }
+    // Where a worker has stored the same value under its new mask already, the older entry is not needed any more. What the ciphertext
+    // is bound to stays beside it.
+    let done = sqlx::query!(
+        "WITH new AS MATERIALIZED (
+            SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[]) AS n (field, old_mask, new_mask)
+        ),
+        known AS MATERIALIZED (
+            SELECT new.* FROM new JOIN etl.pii_vault AS v ON v.field = new.field AND v.mask = new.new_mask
+        ),
+        gone AS (
+            DELETE FROM etl.pii_vault AS v USING known WHERE v.field = known.field AND v.mask = known.old_mask
+        )
+        UPDATE etl.pii_vault AS v
+        SET mask = new.new_mask, mask_key_id = $4, sealed_mask = coalesce(v.sealed_mask, v.mask),
+            sealed_key_id = coalesce(v.sealed_key_id, v.mask_key_id)
+        FROM new
+        WHERE v.field = new.field AND v.mask = new.old_mask
+            AND NOT EXISTS (SELECT FROM known WHERE known.field = new.field AND known.old_mask = new.old_mask)",
+        &fields as &[&str],
+        &masks as &[&[u8]],
+        &new_masks,
+        remask.target().get()
+    )
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(Some((done.rows_affected(), last)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    <[u8; 64]>::try_from(bytes)
+        .map(|digest| fetch_etl_core::MaskedValue::from_digest(digest).to_text())
+        .unwrap_or_default()
+}
