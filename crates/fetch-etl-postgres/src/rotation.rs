@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::PostgresSink;
+use crate::erase::Maintenance;
 use crate::error::Failure;
 use crate::session::Sessions;
 
@@ -42,6 +43,8 @@ impl Rotation for PostgresSink {
         stop: &CancellationToken,
     ) -> Result<RotationProgress, SinkError> {
         let mut work = Work {
+            // An erasure finds what the vault keeps by the masks of rows: the two must not change under it.
+            maintenance: self.begin_maintenance().await?,
             sessions: &self.sessions,
             remask,
             unnamed,
@@ -52,11 +55,14 @@ impl Rotation for PostgresSink {
         if work.vault().await? && work.rows().await? {
             work.done.finished = true;
         }
-        Ok(work.done)
+        let done = work.done;
+        work.maintenance.end().await?;
+        Ok(done)
     }
 }
 
 struct Work<'a> {
+    maintenance: Maintenance,
     sessions: &'a Sessions,
     remask: &'a dyn Remask,
     unnamed: Option<KeyId>,
@@ -122,7 +128,8 @@ impl Work<'_> {
         session.judge(outcome).map_err(Failure::without_rows)
     }
 
-    async fn rows_of(&self, pages: Range<i64>) -> Result<Step, SinkError> {
+    async fn rows_of(&mut self, pages: Range<i64>) -> Result<Step, SinkError> {
+        self.maintenance.still_held().await?;
         let mut session = self.sessions.open().await?;
         let patience = session.patience();
         let origins = self.origins();
@@ -146,7 +153,8 @@ impl Work<'_> {
     }
 
     /// The next entries, and the place of the last one; `None` where there are no more.
-    async fn some_of_vault(&self, after: &Place) -> Result<Option<(u64, Place)>, SinkError> {
+    async fn some_of_vault(&mut self, after: &Place) -> Result<Option<(u64, Place)>, SinkError> {
+        self.maintenance.still_held().await?;
         let origins = self.origins();
         let mut tries = 0;
         loop {

@@ -317,6 +317,29 @@ async fn rows_that_move_meanwhile_are_found_again() {
     assert_eq!((bench.rows_of("p").await, bench.vault().await), ((1_200, 0), 0));
 }
 
+/// In two partitions, two rows of a person are at the same place.
+#[tokio::test]
+async fn a_partitioned_table_is_cleared_row_by_row() {
+    let mut bench = Bench::open().await;
+    bench
+        .execute(
+            "ALTER TABLE user_logins RENAME TO old;
+            CREATE TABLE user_logins (LIKE old INCLUDING DEFAULTS) PARTITION BY HASH (message_id);
+            CREATE TABLE l0 PARTITION OF user_logins FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+            CREATE TABLE l1 PARTITION OF user_logins FOR VALUES WITH (MODULUS 2, REMAINDER 1); DROP TABLE old",
+        )
+        .await;
+    bench.write_with_vault(many(40)).await.unwrap();
+    bench.write_with_vault(vec![login("q-1", "q", "203.0.113.1", "d-1")]).await.unwrap();
+    let both: i64 = bench.one("SELECT count(DISTINCT tableoid) FROM user_logins WHERE user_id = 'p'").await;
+    assert_eq!(both, 2);
+    assert_eq!(bench.erase("p").await, erasure(40, 39, 2));
+    assert_eq!(
+        (bench.rows_of("p").await, bench.rows_of("q").await, bench.vault().await),
+        ((40, 0), (1, 1), 2)
+    );
+}
+
 #[tokio::test]
 async fn rows_that_a_trigger_protects_are_said_to_be_there() {
     let mut bench = Bench::open().await;
