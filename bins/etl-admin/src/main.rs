@@ -3,9 +3,12 @@
 mod cli;
 mod key_file;
 mod keygen;
+mod masks;
 mod moment;
+mod policy;
 mod quarantine;
 mod redrive;
+mod rotate;
 mod words;
 
 use std::io::Write as _;
@@ -79,6 +82,8 @@ fn in_runtime(command: Command) -> Result<Outcome, Failure> {
         match command {
             Command::Keygen(args) => keygen::run(&args),
             Command::Quarantine(command) => Box::pin(quarantine::run(command)).await,
+            Command::Rotate(args) => Box::pin(rotate::run(args)).await,
+            Command::Policy(command) => Box::pin(policy::run(command)).await,
             Command::Redrive(args) => Box::pin(redrive::run(args)).await,
         }
     });
