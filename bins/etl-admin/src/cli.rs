@@ -23,6 +23,7 @@ pub(crate) use people::{AuditCommand, AuditListArgs, AuditVerifyArgs, EraseArgs,
 Examples:
   etl-admin keygen                                           a key pair for rejected messages
   etl-admin keygen master                                    a masking key
+  etl-admin rotate --config etl.toml                         all masks brought up to a new key
   etl-admin quarantine list --config etl.toml                what was rejected, and why
   etl-admin quarantine replay --config etl.toml --private-key recipient.key --reason wrong_type
   etl-admin redrive --config etl.toml --from login-queue-dead
@@ -48,12 +49,32 @@ Examples:
   etl-admin keygen
   etl-admin keygen --private-key /media/safe/recipient.key --public-key recipient.pub
   etl-admin keygen master --out masking.key
+  etl-admin keygen master --add-to masking.key       for a rotation, see etl-admin rotate
 
-Nothing is ever overwritten. Private and masking keys are readable by their owner only (0600).")]
+No key is ever overwritten. Private and masking keys are readable by their owner only (0600).")]
     Keygen(KeygenArgs),
     /// Look at rejected messages, give them another try, or give them up
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// Bring all stored masks up to the newest key of the key file, without the values behind them
+    #[command(after_help = "\
+Examples:
+  etl-admin keygen master --add-to masking.key        1. a new key behind the old one
+  (give the file to every worker, one after the other: they go on with the old key)
+  etl-admin rotate --config etl.toml --dry-run        2. what there is to do
+  etl-admin rotate --config etl.toml                  3. the new key in force, all masks brought up
+
+Workers may run: those that have the new key go on with it, others stop and say so. It may be stopped
+at any time, also by kill -9, and run again. Until it is done, rows of the old key do not match new
+ones; mask_key_id tells them apart. The old key stays in the file: a value is masked with both in turn.
+The table grows by what is rewritten, until it is vacuumed. Postgres 14 or newer is much faster.
+
+Exit codes: 0 everything is of the newest key, 1 failed, or something is left, 2 bad command line or
+configuration.")]
+    Rotate(RotateArgs),
+    /// Show the masking policy in force, or put another one in force
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Send the messages of a dead-letter queue to their queue again, under the ids that they had
     #[command(after_help = "\
 Examples:
@@ -84,6 +105,60 @@ Exit codes: 0 everything was sent, 1 something was not, 2 bad command line or co
     Audit(AuditCommand),
 }
 
+/// What `rotate` takes.
+#[derive(Debug, Args)]
+pub(crate) struct RotateArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Take rows without a key's id, from before this program, as masked with plain SHA-512 (the ring must begin with 0:sha512)
+    #[arg(long)]
+    pub(crate) unnamed_are_sha512: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// What can be done with the policy.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Show the masking policy in force
+    #[command(after_help = "\
+Examples:
+  etl-admin policy show --config etl.toml")]
+    Show(PolicyShowArgs),
+    /// Put the policy of a configuration file in force, whatever the rows were masked with
+    #[command(after_help = "\
+Examples:
+  etl-admin policy set --config etl.toml --dry-run
+  etl-admin policy set --config etl.toml --yes
+
+From then on workers with the old policy write nothing more: they stop, or go on under the new one if
+their configuration has it. Rows that are stored keep their masks: values are equal only where masks
+were made alike. For another key, etl-admin rotate brings the rows up to it instead.")]
+    Set(PolicySetArgs),
+}
+
+/// What `policy show` takes.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyShowArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// What `policy set` takes.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("sure").args(["yes", "dry_run"]).required(true))]
+pub(crate) struct PolicySetArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Really put it in force
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Say what is different, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
 /// What `keygen` takes.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -106,11 +181,19 @@ pub(crate) enum KeygenCommand {
     #[command(after_help = "\
 Examples:
   etl-admin keygen master
-  etl-admin keygen master --out /run/secrets/masking-key")]
+  etl-admin keygen master --out /run/secrets/masking-key
+  etl-admin keygen master --add-to masking.key       a new key behind those in the file
+  etl-admin keygen master --after-sha512             a first key where rows were masked without one")]
     Master {
         /// Where the key goes
         #[arg(long, value_name = "FILE", default_value = "masking.key")]
         out: PathBuf,
+        /// Add the key behind those that are in this file, for a rotation
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "after_sha512"])]
+        add_to: Option<PathBuf>,
+        /// Make a key that follows on plain SHA-512, for a rotation of rows that were masked without a key
+        #[arg(long)]
+        after_sha512: bool,
     },
 }
 
@@ -322,7 +405,7 @@ mod tests {
             if command.has_subcommands() {
                 command.get_subcommands().for_each(check);
             }
-            let is_group = ["quarantine", "audit"].contains(&command.get_name());
+            let is_group = ["quarantine", "policy", "audit"].contains(&command.get_name());
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(is_group || help.starts_with("Examples:\n  etl-admin "), "{}", command.get_name());
             assert!(help.lines().all(|line| line.chars().count() <= 100), "{}", command.get_name());
@@ -371,6 +454,12 @@ mod tests {
             ("etl-admin keygen", true),
             ("etl-admin keygen master", true),
             ("etl-admin keygen --private-key f master", false),
+            ("etl-admin keygen master --add-to f", true),
+            ("etl-admin keygen master --add-to f --out g", false),
+            ("etl-admin keygen master --add-to f --after-sha512", false),
+            ("etl-admin policy set", false),
+            ("etl-admin policy set --yes --dry-run", false),
+            ("etl-admin policy set --yes", true),
         ] {
             assert_eq!(Cli::try_parse_from(line.split(' ')).is_ok(), fits, "{line}");
         }

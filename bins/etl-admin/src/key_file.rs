@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use etl_worker::failure::Failure;
@@ -54,6 +54,49 @@ pub(crate) fn must_be_free(path: &Path) -> Result<(), Failure> {
 fn exists(path: &Path) -> Failure {
     Failure::failed(format!("{} is there already; keys are never overwritten", path.display()))
         .hint("what was sealed to a key can be opened with that key only: keep it, or name another file")
+}
+
+/// Puts a file in the place of another one, on disk for sure when this returns, with the rights of the other one but for those of
+/// everybody else.
+///
+/// # Errors
+/// The old one is still there.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
+    let failed =
+        |error: std::io::Error| Failure::failed(format!("cannot write {}: {}", path.display(), error.kind()));
+    let metadata = path.metadata().map_err(failed)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    create(&new, metadata.permissions().mode() & 0o770, text)?;
+    let put = std::os::unix::fs::chown(&new, Some(metadata.uid()), Some(metadata.gid()))
+        .and_then(|()| std::fs::rename(&new, path))
+        .and_then(|()| {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+        });
+    put.map_err(|error| {
+        // It holds a key that nothing was masked with.
+        let _ = std::fs::remove_file(&new);
+        failed(error)
+    })
+}
+
+/// Reads a file with masking keys.
+///
+/// # Errors
+/// It cannot be read, or is no text.
+pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let shown = path.display();
+    let refused = |why: String| Failure::usage(format!("cannot read the key file {shown}: {why}"));
+    let file = File::open(path).map_err(|error| refused(error.kind().to_string()))?;
+    // Room for all of it at once: a string that grows leaves copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(MAX_BYTES + 1));
+    let read = file.take(MAX_BYTES as u64 + 1).read_to_string(&mut text);
+    match read.map_err(|error| refused(error.kind().to_string()))? {
+        bytes if bytes > MAX_BYTES => Err(refused("it is too large".to_owned())),
+        _ => Ok(text),
+    }
 }
 
 /// Reads a private key.

@@ -6,6 +6,7 @@ use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use etl_worker::failure::Failure;
+use fetch_etl_mask::KeyRing;
 use fetch_etl_seal::{KeyError, KeyPair};
 use zeroize::Zeroizing;
 
@@ -19,7 +20,8 @@ const MASTER_BYTES: usize = 32;
 pub(crate) fn run(args: &KeygenArgs) -> Result<Outcome, Failure> {
     match &args.kind {
         None => pair(&args.private_key, &args.public_key),
-        Some(KeygenCommand::Master { out }) => master(out),
+        Some(KeygenCommand::Master { add_to: Some(file), .. }) => add_master(file),
+        Some(KeygenCommand::Master { out, after_sha512, .. }) => master(out, *after_sha512),
     }
 }
 
@@ -52,14 +54,28 @@ public key   {public}  (recipient {id})
     )))
 }
 
-fn master(out: &Path) -> Result<Outcome, Failure> {
+fn new_master() -> Result<Zeroizing<String>, Failure> {
     let mut bytes = Zeroizing::new([0; MASTER_BYTES]);
     rand::fill(bytes.as_mut_slice()).map_err(|_| Failure::failed("the system gave no random numbers"))?;
     // Room for all of it at once: a string that grows leaves copies behind.
     let mut text = Zeroizing::new(String::with_capacity(MASTER_BYTES * 2));
     STANDARD.encode_string(bytes.as_slice(), &mut text);
-    key_file::create(out, PRIVATE, &text)?;
+    Ok(text)
+}
+
+fn master(out: &Path, after_sha512: bool) -> Result<Outcome, Failure> {
+    let key = new_master()?;
+    if after_sha512 {
+        key_file::create(out, PRIVATE, &Zeroizing::new(format!("0:sha512\n1:{}", key.as_str())))?;
+    } else {
+        key_file::create(out, PRIVATE, &key)?;
+    }
     let out = out.display();
+    let next = if after_sha512 {
+        "  Workers go on with plain SHA-512 until etl-admin rotate brings all masks up to this key.\n"
+    } else {
+        ""
+    };
     Ok(Outcome::done(format!(
         "masking key  {out}
   Give it to every worker, and keep a second copy: with another key, equal values have other masks.
@@ -67,7 +83,34 @@ fn master(out: &Path) -> Result<Outcome, Failure> {
     [masking]
     key_file = \"{out}\"
 
-  Whoever has this key can find the value of a mask by trying: readers of the table must not have it.
+{next}  Whoever has this key can find the value of a mask by trying: readers of the table must not have it.
+"
+    )))
+}
+
+/// A new key behind those in a file. What is there stays there, and the file is whole at any time.
+fn add_master(file: &Path) -> Result<Outcome, Failure> {
+    let shown = file.display();
+    let there = key_file::read_text(file)?;
+    let ring = KeyRing::from_text(&there).map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
+    let id = ring
+        .newest()
+        .get()
+        .checked_add(1)
+        .ok_or_else(|| Failure::usage(format!("{shown}: no id is left")))?;
+    let key = new_master()?;
+    // One key by itself has no id in the file, and gets the one that it has.
+    let first = if there.contains(':') { "" } else { "1:" };
+    let there =
+        if first.is_empty() { there.trim_end().to_owned() } else { there.split_whitespace().collect() };
+    let there = Zeroizing::new(there);
+    let text = Zeroizing::new(format!("{first}{}\n{id}:{}", there.as_str(), key.as_str()));
+    KeyRing::from_text(&text).map_err(|error| Failure::failed(format!("{shown}: {error}")))?;
+    key_file::replace(file, &text)?;
+    Ok(Outcome::done(format!(
+        "masking key {id}  behind the others in {shown}
+  1. Give the file to every worker, and keep a second copy. They go on with the key that is in force.
+  2. etl-admin rotate puts the new key in force and brings all masks up to it.
 "
     )))
 }

@@ -6,10 +6,13 @@ mod cli;
 mod erase;
 mod key_file;
 mod keygen;
+mod masks;
 mod moment;
+mod policy;
 mod quarantine;
 mod redrive;
 mod reveal;
+mod rotate;
 mod store;
 mod words;
 
@@ -84,6 +87,8 @@ fn in_runtime(command: Command) -> Result<Outcome, Failure> {
         match command {
             Command::Keygen(args) => keygen::run(&args),
             Command::Quarantine(command) => Box::pin(quarantine::run(command)).await,
+            Command::Rotate(args) => Box::pin(rotate::run(args)).await,
+            Command::Policy(command) => Box::pin(policy::run(command)).await,
             Command::Redrive(args) => Box::pin(redrive::run(args)).await,
             Command::Reveal(args) => Box::pin(reveal::run(args)).await,
             Command::Erase(args) => Box::pin(erase::run(args)).await,

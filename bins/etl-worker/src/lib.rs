@@ -14,6 +14,7 @@ pub mod progress;
 pub mod queue;
 pub mod report;
 pub mod sealing;
+mod secrets;
 pub mod settings;
 pub mod signals;
 pub mod sinks;

@@ -1,18 +1,22 @@
 //! The masking plan that a configuration asks for.
 
-use fetch_etl_mask::{KeyRing, KeyRingError, MaskPlan, PlanError};
+use fetch_etl_mask::{KeyRing, MaskPlan, PlanError};
 
 use crate::failure::Failure;
-use crate::settings::{KeySettings, KeySource, MaskingSettings};
+use crate::secrets;
+use crate::settings::{KeyPlace, MaskingSettings};
 
 const NEW_KEY: &str = "etl-admin keygen master makes a key";
 
-/// Makes the plan.
+/// Makes the plan; fetches the key, where there is one.
 ///
 /// # Errors
-/// The key or the domain is not usable; neither is shown.
-pub fn plan(settings: &MaskingSettings) -> Result<MaskPlan, Failure> {
-    let ring = settings.key.as_ref().map(key_ring).transpose()?;
+/// The key cannot be had, or the key or the domain is not usable; neither is shown.
+pub async fn plan(settings: &MaskingSettings) -> Result<MaskPlan, Failure> {
+    let ring = match &settings.key {
+        Some(place) => Some(key_ring(place).await?),
+        None => None,
+    };
     let rules = settings.fields.iter().cloned();
     MaskPlan::new(ring, &settings.domain, settings.method.clone(), rules).map_err(|error| match error {
         PlanError::Masker(_) => Failure::usage(format!("masking.domain: {error}")),
@@ -22,14 +26,10 @@ pub fn plan(settings: &MaskingSettings) -> Result<MaskPlan, Failure> {
     })
 }
 
-fn key_ring(key: &KeySettings) -> Result<KeyRing, Failure> {
-    KeyRing::from_text(key.text.expose()).map_err(|error: KeyRingError| {
-        let place = match &key.from {
-            KeySource::Value => "masking.key".to_owned(),
-            KeySource::File(file) => format!("masking.key_file: {}", file.display()),
-        };
-        Failure::usage(format!("{place}: {error}")).hint(NEW_KEY)
-    })
+async fn key_ring(place: &KeyPlace) -> Result<KeyRing, Failure> {
+    let text = secrets::masking_key(place).await?;
+    KeyRing::from_text(text.expose())
+        .map_err(|error| Failure::usage(format!("{}: {error}", place.words())).hint(NEW_KEY))
 }
 
 #[cfg(test)]
@@ -44,38 +44,50 @@ mod tests {
 
     const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-    fn keyed(key: &str, from: KeySource, domain: &str) -> MaskingSettings {
-        let key = KeySettings { text: Secret::new(key), from };
-        MaskingSettings::of(Method::HmacSha512, Some(key), domain)
+    fn keyed(place: KeyPlace, domain: &str) -> MaskingSettings {
+        MaskingSettings::of(Method::HmacSha512, Some(place), domain)
     }
 
-    #[test]
-    fn what_is_wrong_with_a_key_is_said_with_its_place_and_without_it() {
-        let file = || KeySource::File(PathBuf::from("/run/key"));
-        let failure = |key, from, domain| plan(&keyed(key, from, domain)).unwrap_err().to_string();
-        for (said, expected) in [
-            (failure("hunter2!", KeySource::Value, "default"), "masking.key: the key is not base64"),
+    fn value(key: &str) -> KeyPlace {
+        KeyPlace::Value(Secret::new(key))
+    }
+
+    fn file(key: &str) -> KeyPlace {
+        KeyPlace::File(PathBuf::from("/run/key"), Secret::new(key))
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_key_is_said_with_its_place_and_without_it() {
+        for (place, expected) in [
+            (value("hunter2!"), "masking.key: the key is not base64"),
+            (file("aHVudGVyMg=="), "masking.key_file: /run/key: the key has 7 bytes, of at least 32"),
             (
-                failure("aHVudGVyMg==", file(), "default"),
-                "masking.key_file: /run/key: the key has 7 bytes, of at least 32",
-            ),
-            (
-                failure("1:aHVudGVyMg==", file(), "default"),
+                file("1:aHVudGVyMg=="),
                 "masking.key_file: /run/key: line 1: the key has 7 bytes, of at least 32",
             ),
         ] {
-            assert_eq!(said, expected);
+            assert_eq!(plan(&keyed(place, "default")).await.unwrap_err().to_string(), expected);
         }
-        assert!(failure(KEY, KeySource::Value, "a/b").starts_with("masking.domain: "));
+        let said = plan(&keyed(value(KEY), "a/b")).await.unwrap_err().to_string();
+        assert!(said.starts_with("masking.domain: "), "{said}");
     }
 
-    #[test]
-    fn the_method_decides_the_masks_and_the_key_id() {
-        let plain = plan(&MaskingSettings::of(Method::Sha512, None, "default")).unwrap();
-        let keyed = plan(&keyed(KEY, KeySource::Value, "default")).unwrap();
+    #[tokio::test]
+    async fn the_method_decides_the_masks_and_the_key_id() {
+        let plain = plan(&MaskingSettings::of(Method::Sha512, None, "default")).await.unwrap();
+        let keyed = plan(&keyed(value(KEY), "default")).await.unwrap();
         assert_eq!((plain.newest(), keyed.newest()), (KeyId::UNKEYED, KeyId::new(1)));
         let value = Pii::wrap("203.0.113.7");
         let mask = |plan: &MaskPlan| plan.masker(plan.newest()).unwrap().mask("ip", value);
         assert_ne!(mask(&plain), mask(&keyed));
+    }
+
+    #[tokio::test]
+    async fn a_credential_without_systemd_is_said() {
+        // Tests do not run as a unit with credentials.
+        let error =
+            plan(&keyed(KeyPlace::Credential("masking-key".to_owned()), "default")).await.unwrap_err();
+        assert!(error.to_string().starts_with("masking.key_credential: "), "{error}");
+        assert!(error.to_string().contains("CREDENTIALS_DIRECTORY"), "{error}");
     }
 }

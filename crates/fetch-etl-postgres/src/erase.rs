@@ -113,11 +113,6 @@ impl Maintenance {
         append(&mut self.connection, event).await.map_err(without_rows)
     }
 
-    /// Makes sure that the connection, and so the lock, is still there: for who works on other connections under it.
-    pub(crate) async fn still_held(&mut self) -> Result<(), SinkError> {
-        self.connection.ping().await.map_err(without_rows)
-    }
-
     /// Ends it.
     ///
     /// # Errors

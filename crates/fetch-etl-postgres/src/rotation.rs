@@ -9,7 +9,6 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::PostgresSink;
-use crate::erase::Maintenance;
 use crate::error::Failure;
 use crate::session::Sessions;
 
@@ -43,8 +42,6 @@ impl Rotation for PostgresSink {
         stop: &CancellationToken,
     ) -> Result<RotationProgress, SinkError> {
         let mut work = Work {
-            // An erasure finds what the vault keeps by the masks of rows: the two must not change under it.
-            maintenance: self.begin_maintenance().await?,
             sessions: &self.sessions,
             remask,
             unnamed,
@@ -55,14 +52,11 @@ impl Rotation for PostgresSink {
         if work.vault().await? && work.rows().await? {
             work.done.finished = true;
         }
-        let done = work.done;
-        work.maintenance.end().await?;
-        Ok(done)
+        Ok(work.done)
     }
 }
 
 struct Work<'a> {
-    maintenance: Maintenance,
     sessions: &'a Sessions,
     remask: &'a dyn Remask,
     unnamed: Option<KeyId>,
@@ -117,19 +111,18 @@ impl Work<'_> {
         }
     }
 
-    /// How many pages the table has; the largest of its partitions, where it has some.
+    /// How many pages the table has; the largest of its partitions, where it has some. (The tree of a table without any is empty.)
     async fn pages(&self) -> Result<i64, SinkError> {
         let mut session = self.sessions.open().await?;
         let query = sqlx::query_scalar!(
             r#"SELECT coalesce(max(pg_relation_size(relid) / current_setting('block_size')::bigint), 0) + 1 AS "pages!"
-            FROM pg_partition_tree('user_logins')"#
+            FROM (SELECT 'user_logins'::regclass AS relid UNION SELECT relid FROM pg_partition_tree('user_logins')) AS tables"#
         );
         let outcome = timeout(session.patience(), query.fetch_one(&mut *session)).await;
         session.judge(outcome).map_err(Failure::without_rows)
     }
 
-    async fn rows_of(&mut self, pages: Range<i64>) -> Result<Step, SinkError> {
-        self.maintenance.still_held().await?;
+    async fn rows_of(&self, pages: Range<i64>) -> Result<Step, SinkError> {
         let mut session = self.sessions.open().await?;
         let patience = session.patience();
         let origins = self.origins();
@@ -153,8 +146,7 @@ impl Work<'_> {
     }
 
     /// The next entries, and the place of the last one; `None` where there are no more.
-    async fn some_of_vault(&mut self, after: &Place) -> Result<Option<(u64, Place)>, SinkError> {
-        self.maintenance.still_held().await?;
+    async fn some_of_vault(&self, after: &Place) -> Result<Option<(u64, Place)>, SinkError> {
         let origins = self.origins();
         let mut tries = 0;
         loop {

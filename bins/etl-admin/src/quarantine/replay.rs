@@ -27,7 +27,7 @@ const SHOWN_KEYS: usize = 20;
 pub(super) async fn run(args: ReplayArgs) -> Result<Outcome, Failure> {
     let pair = key_file::read_private(&args.private_key, args.insecure_permissions)?;
     let settings = Loaded::read(&args.config.inputs())?.replay()?;
-    let plan = masking::plan(&settings.masking)?;
+    let plan = masking::plan(&settings.masking).await?;
     let ReplaySettings { sink, pipeline, .. } = settings;
     let store = Store::open(sink).await?;
     let masker: Arc<dyn Masker> = Arc::new(policy::agree(&plan, &*store.policies).await?);

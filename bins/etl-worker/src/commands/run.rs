@@ -36,8 +36,9 @@ pub(super) async fn run_with(
         settings.source.wait_time = settings.source.wait_time.min(WAIT_UNTIL_EMPTY);
     }
     queue::check(&settings.source)?;
-    let plan = masking::plan(&settings.masking)?;
+    let plan = masking::plan(&settings.masking).await?;
     let sealer = sealing::build(settings.recipient.as_ref())?;
+    let vault = sealing::vault(settings.vault.as_ref(), &plan)?;
     let (stats, stop) = stop_on_signal()?;
     if settings.masking.is_reversible() {
         warn!(event = "masks_reversible", "{UNKEYED_WARNING}");
@@ -48,7 +49,7 @@ pub(super) async fn run_with(
     };
     tell_start(&settings, masker.key_id());
     let counted = stats.get_or_init(Arc::default).clone();
-    let _forgetting = sealer.as_ref().map(sealing::forget_expired_keys);
+    let _forgetting = sealing::forget_expired_keys(sealer.clone(), vault.clone());
     let progress = if until_empty {
         Progress::bar(counted.clone(), backlog(&*source).await)
     } else {
@@ -57,11 +58,14 @@ pub(super) async fn run_with(
     let pipeline = |masker| {
         let (config, sink) = (settings.pipeline.clone(), database.sink());
         let pipeline = Pipeline::new(config, source.clone(), LoginSchema, wrap(masker), sink);
-        let pipeline = pipeline.with_stats(counted.clone());
-        match &sealer {
-            Some(sealer) => pipeline.with_sealer(sealer.clone()),
-            None => pipeline,
+        let mut pipeline = pipeline.with_stats(counted.clone());
+        if let Some(sealer) = &sealer {
+            pipeline = pipeline.with_sealer(sealer.clone());
         }
+        if let Some(vault) = &vault {
+            pipeline = pipeline.with_vault(vault.clone());
+        }
+        pipeline
     };
     let (summary, failure) = follow_policy(&plan, database.policies(), &stop, masker, pipeline).await;
     drop(progress);

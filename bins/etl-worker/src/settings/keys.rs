@@ -221,6 +221,30 @@ pub static KEYS: &[Key] = &[
         "a file that holds the masking key, or, after a rotation, a line ID:KEY for each (etl-admin keygen master)",
     ),
     key(
+        "masking.key_credential",
+        Kind::Text,
+        Unset("none"),
+        "name of a systemd credential that holds the same (LoadCredential= of the unit)",
+    ),
+    key(
+        "masking.key_secret",
+        Kind::Text,
+        Unset("none"),
+        "name or ARN of a secret in AWS Secrets Manager that holds the same (a build with the feature secrets-manager)",
+    ),
+    key(
+        "masking.key_secret_field",
+        Kind::Text,
+        Unset("the whole secret"),
+        "the field that holds it, where that secret is a JSON object",
+    ),
+    key(
+        "masking.key_kms_file",
+        Kind::Path,
+        Unset("none"),
+        "a file that holds the same, encrypted by AWS KMS, as base64 (a build with the feature kms)",
+    ),
+    key(
         "masking.domain",
         Kind::Text,
         Text("default"),

@@ -21,7 +21,7 @@ use config::Config;
 pub use errors::{Origin, Problem, SettingsError};
 pub use layers::ENV_PREFIX;
 pub use model::{
-    DatabaseKind, DatabaseUrl, KeySettings, KeySource, LOGIN_FIELDS, MaskingSettings, QueueRef,
+    DatabaseKind, DatabaseUrl, KeyPlace, KeySource, LOGIN_FIELDS, MaskingSettings, QueueRef,
     RecipientSettings, ReplaySettings, Settings, SinkSettings, SourceSettings, VaultSettings,
 };
 pub use secret::{HIDDEN, Secret, hide_password};

@@ -96,15 +96,15 @@ pub struct MaskingSettings {
     pub method: Method,
     /// The methods of the fields of a login.
     pub fields: Vec<(&'static str, Method)>,
-    /// The key, where one is set.
-    pub key: Option<KeySettings>,
+    /// Where the key is, where one is set.
+    pub key: Option<KeyPlace>,
     /// The name of the data set.
     pub domain: String,
 }
 
 impl MaskingSettings {
     /// One method for all fields.
-    pub fn of(method: Method, key: Option<KeySettings>, domain: &str) -> Self {
+    pub fn of(method: Method, key: Option<KeyPlace>, domain: &str) -> Self {
         let fields = LOGIN_FIELDS.map(|field| (field, method.clone())).into();
         Self { method, fields, key, domain: domain.to_owned() }
     }
@@ -127,13 +127,44 @@ impl MaskingSettings {
 /// The fields of a login that are masked.
 pub const LOGIN_FIELDS: [&str; 2] = ["ip", "device_id"];
 
-/// The masking key, or keys, as text.
+/// Where the masking key is, or the keys are.
 #[derive(Debug)]
-pub struct KeySettings {
-    /// The text.
-    pub text: Secret,
-    /// Where it came from, for errors about it.
-    pub from: KeySource,
+pub enum KeyPlace {
+    /// In the configuration itself, `masking.key`.
+    Value(Secret),
+    /// In a file, `masking.key_file`, which was read.
+    File(PathBuf, Secret),
+    /// In a systemd credential, `masking.key_credential`.
+    Credential(String),
+    /// In AWS Secrets Manager, `masking.key_secret`.
+    SecretsManager {
+        /// The secret's name or ARN.
+        id: String,
+        /// The field of it, where it is a JSON object.
+        field: Option<String>,
+        /// The AWS region; from the AWS environment where it is not set.
+        region: Option<String>,
+    },
+    /// In a file that AWS KMS decrypts, `masking.key_kms_file`.
+    Kms {
+        /// The file.
+        file: PathBuf,
+        /// The AWS region; from the AWS environment where it is not set.
+        region: Option<String>,
+    },
+}
+
+impl KeyPlace {
+    /// What is named in errors: the key of the configuration, and the place.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Value(_) => "masking.key".to_owned(),
+            Self::File(file, _) => format!("masking.key_file: {}", file.display()),
+            Self::Credential(name) => format!("masking.key_credential: {name}"),
+            Self::SecretsManager { id, .. } => format!("masking.key_secret: {id}"),
+            Self::Kms { file, .. } => format!("masking.key_kms_file: {}", file.display()),
+        }
+    }
 }
 
 /// The public key to which values are sealed for the vault.
@@ -145,12 +176,12 @@ pub struct VaultSettings {
     pub cache_values: usize,
 }
 
-/// Where a key was read.
+/// Where a public key was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
-    /// The configuration itself, `masking.key`.
+    /// The configuration itself.
     Value,
-    /// The file that it names, `masking.key_file`.
+    /// The file that it names.
     File(PathBuf),
 }
 

@@ -66,6 +66,10 @@ pub(crate) struct RawMasking {
     pub(crate) partial_chars: u8,
     pub(crate) key: Option<Secret>,
     pub(crate) key_file: Option<String>,
+    pub(crate) key_credential: Option<String>,
+    pub(crate) key_secret: Option<String>,
+    pub(crate) key_secret_field: Option<String>,
+    pub(crate) key_kms_file: Option<String>,
     pub(crate) domain: String,
 }
 

@@ -10,7 +10,7 @@ use fetch_etl_sqs::Credentials;
 
 use super::errors::{Origin, Problem, SettingsError};
 use super::model::{
-    DatabaseKind, DatabaseUrl, KeySettings, KeySource, MaskingSettings, QueueRef, RecipientSettings,
+    DatabaseKind, DatabaseUrl, KeyPlace, KeySource, MaskingSettings, QueueRef, RecipientSettings,
     ReplaySettings, Settings, SinkSettings, SourceSettings, VaultSettings,
 };
 use super::raw::{Raw, RawPipeline, RawSourceKind};
@@ -141,17 +141,41 @@ impl<'a> Resolver<'a> {
         Some(MaskingSettings { method, fields, key, domain: self.raw.masking.domain.clone() })
     }
 
-    /// The masking key as text; `Some(None)` where none is set.
-    fn masking_key(&mut self) -> Option<Option<KeySettings>> {
-        Some(match (self.raw.masking.key.clone(), self.raw.masking.key_file.clone()) {
-            (Some(_), Some(_)) => return self.refuse_both("masking.key", "masking.key_file"),
-            (Some(text), None) => Some(KeySettings { text, from: KeySource::Value }),
-            (None, Some(file)) => {
-                let text = self.secret_file("masking.key_file", &file)?;
-                Some(KeySettings { text, from: KeySource::File(PathBuf::from(file)) })
+    /// Where the masking key is; `Some(None)` where none is set.
+    fn masking_key(&mut self) -> Option<Option<KeyPlace>> {
+        const FIELD: &str = "masking.key_secret_field";
+        let (raw, region) = (&self.raw.masking, self.raw.source.region.clone());
+        let file = |name: &String| PathBuf::from(name);
+        let places = [
+            raw.key.clone().map(|key| ("masking.key", KeyPlace::Value(key))),
+            // Its text is read below.
+            raw.key_file
+                .as_ref()
+                .map(|name| ("masking.key_file", KeyPlace::File(file(name), Secret::new("")))),
+            raw.key_credential.clone().map(|name| ("masking.key_credential", KeyPlace::Credential(name))),
+            raw.key_secret.clone().map(|id| {
+                let field = raw.key_secret_field.clone();
+                ("masking.key_secret", KeyPlace::SecretsManager { id, field, region: region.clone() })
+            }),
+            raw.key_kms_file
+                .as_ref()
+                .map(|name| ("masking.key_kms_file", KeyPlace::Kms { file: file(name), region })),
+        ];
+        if raw.key_secret_field.is_some() && raw.key_secret.is_none() {
+            return self.refuse(FIELD, "a field of which secret? set masking.key_secret, too");
+        }
+        let mut places = places.into_iter().flatten();
+        let Some((path, place)) = places.next() else { return Some(None) };
+        if let Some((other, _)) = places.next() {
+            return self.refuse_both(path, other);
+        }
+        match place {
+            KeyPlace::File(file, _) => {
+                let text = self.secret_file(path, &file.display().to_string())?;
+                Some(Some(KeyPlace::File(file, text)))
             }
-            (None, None) => None,
-        })
+            place => Some(Some(place)),
+        }
     }
 
     fn method(&mut self, path: &str, name: &str) -> Option<Method> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fetch_etl_mask::UNKEYED_WARNING;
 
-use crate::settings::{DatabaseKind, KeySettings, KeySource, Loaded, Origin, Settings};
+use crate::settings::{DatabaseKind, KeyPlace, Loaded, Origin, Settings};
 
 /// What the queue says about itself; `None` where it does not say, or may not.
 #[derive(Debug, Clone, Copy, Default)]
@@ -89,7 +89,7 @@ fn open_secrets(loaded: &Loaded, settings: &Settings) -> Vec<String> {
             findings.push(format!("{key}: everybody on this machine can read {file}; chmod 600 or 640 it"));
         }
     };
-    if let Some(KeySettings { from: KeySource::File(file), .. }) = &settings.masking.key {
+    if let Some(KeyPlace::File(file, _)) = &settings.masking.key {
         look("masking.key_file", file);
     }
     if let Some(file) = &settings.sink.database_url_file {

@@ -19,8 +19,9 @@ pub(super) async fn run(args: ConfigArgs) -> Result<ExitCode, Failure> {
     let loaded = Loaded::read(&args.inputs())?;
     let settings = loaded.settings()?;
     queue::check(&settings.source)?;
-    let plan = masking::plan(&settings.masking)?;
+    let plan = masking::plan(&settings.masking).await?;
     sealing::build(settings.recipient.as_ref())?;
+    sealing::vault(settings.vault.as_ref(), &plan)?;
     let (queue, database) = tokio::join!(look_at_queue(&settings), look_at_database(&settings.sink, &plan));
     let facts = queue.as_ref().map(|seen| seen.facts).unwrap_or_default();
     let queue = queue.map(|seen| seen.words);

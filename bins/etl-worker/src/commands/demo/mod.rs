@@ -20,7 +20,7 @@ use crate::cli::DemoArgs;
 use crate::failure::{ExitCode, Failure};
 use crate::progress::Progress;
 use crate::settings::{
-    DatabaseUrl, KeySettings, KeySource, MaskingSettings, QueueRef, Secret, SinkSettings, SourceSettings,
+    DatabaseUrl, KeyPlace, MaskingSettings, QueueRef, Secret, SinkSettings, SourceSettings,
 };
 use crate::sinks::{self, Database};
 use crate::{masking, policy, queue, report, signals};
@@ -116,8 +116,8 @@ async fn move_logins(
     messages: u64,
 ) -> Result<Summary, Failure> {
     let source = queue::connect(&source(server)).await?;
-    let key = KeySettings { text: Secret::new(DEMO_KEY), from: KeySource::Value };
-    let plan = masking::plan(&MaskingSettings::of(Method::HmacSha512, Some(key), "demo"))?;
+    let key = KeyPlace::Value(Secret::new(DEMO_KEY));
+    let plan = masking::plan(&MaskingSettings::of(Method::HmacSha512, Some(key), "demo")).await?;
     let masker = Arc::new(policy::agree(&plan, database.policies()).await?);
     let config = PipelineConfig { until_empty: true, ..PipelineConfig::default() };
     let pipeline = Pipeline::new(config, Arc::new(source), LoginSchema, masker, database.sink());

@@ -1,0 +1,70 @@
+//! The stored masks as a whole: what they were made with, and what they are to be made with.
+
+use std::sync::Arc;
+
+use etl_worker::failure::Failure;
+use etl_worker::settings::{DatabaseKind, MaskingSettings, SinkSettings};
+use etl_worker::{masking, sinks};
+use fetch_etl_core::{PolicyStore, Rotation, SinkError};
+use fetch_etl_mask::MaskPlan;
+use fetch_etl_postgres::{Maintenance, PostgresSink, PostgresSinkConfig};
+use fetch_etl_sqlite::{SqliteSink, SqliteSinkConfig};
+
+/// A database's masks.
+pub(crate) struct Masks {
+    settings: SinkSettings,
+    pub(crate) plan: MaskPlan,
+    pub(crate) policies: Arc<dyn PolicyStore>,
+    pub(crate) rotation: Arc<dyn Rotation>,
+    postgres: Option<Arc<PostgresSink>>,
+}
+
+impl Masks {
+    /// Connects, and checks that the tables are there; makes none.
+    pub(crate) async fn open(masking: &MaskingSettings, settings: SinkSettings) -> Result<Self, Failure> {
+        let plan = masking::plan(masking).await?;
+        let told = |error: SinkError| sinks::failure(&settings, &error);
+        match settings.database.kind() {
+            DatabaseKind::Postgres => {
+                let sink = Arc::new(postgres(&settings).await.map_err(told)?);
+                let (policies, rotation) = (sink.clone(), sink.clone());
+                Ok(Self { settings, plan, policies, rotation, postgres: Some(sink) })
+            }
+            DatabaseKind::Sqlite => {
+                let sink = Arc::new(sqlite(&settings).await.map_err(told)?);
+                let (policies, rotation) = (sink.clone(), sink);
+                Ok(Self { settings, plan, policies, rotation, postgres: None })
+            }
+        }
+    }
+
+    /// The right to go over all masks, which one has at a time, until what it returns is dropped. SQLite has one writer at a time
+    /// anyway, and nothing but a rotation goes over all rows.
+    pub(crate) async fn begin_maintenance(&self) -> Result<Option<Maintenance>, Failure> {
+        match &self.postgres {
+            Some(sink) => Ok(Some(sink.begin_maintenance().await.map_err(|error| self.failure(&error))?)),
+            None => Ok(None),
+        }
+    }
+
+    /// What a user is told about a database that fails.
+    pub(crate) fn failure(&self, error: &SinkError) -> Failure {
+        sinks::failure(&self.settings, error)
+    }
+}
+
+async fn postgres(settings: &SinkSettings) -> Result<PostgresSink, SinkError> {
+    let sink = PostgresSink::connect(PostgresSinkConfig {
+        application_name: "etl-admin".to_owned(),
+        ..PostgresSinkConfig::new(settings.database.expose())
+    })
+    .await?;
+    sink.check_schema().await?;
+    Ok(sink)
+}
+
+async fn sqlite(settings: &SinkSettings) -> Result<SqliteSink, SinkError> {
+    let sink = SqliteSink::connect(SqliteSinkConfig::new(settings.database.expose())).await?;
+    sink.check_schema().await?;
+    Ok(sink)
+}
