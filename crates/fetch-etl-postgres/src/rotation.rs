@@ -111,12 +111,12 @@ impl Work<'_> {
         }
     }
 
-    /// How many pages the table has; the largest of its partitions, where it has some.
+    /// How many pages the table has; the largest of its partitions, where it has some. (The tree of a table without any is empty.)
     async fn pages(&self) -> Result<i64, SinkError> {
         let mut session = self.sessions.open().await?;
         let query = sqlx::query_scalar!(
             r#"SELECT coalesce(max(pg_relation_size(relid) / current_setting('block_size')::bigint), 0) + 1 AS "pages!"
-            FROM pg_partition_tree('user_logins')"#
+            FROM (SELECT 'user_logins'::regclass AS relid UNION SELECT relid FROM pg_partition_tree('user_logins')) AS tables"#
         );
         let outcome = timeout(session.patience(), query.fetch_one(&mut *session)).await;
         session.judge(outcome).map_err(Failure::without_rows)

@@ -9,6 +9,7 @@ mod ledger;
 mod migrations;
 mod partitions;
 mod reading;
+mod rotation;
 mod schema;
 mod support;
 mod takeover;
