@@ -43,7 +43,9 @@ pub(crate) async fn run(args: RotateArgs) -> Result<Outcome, Failure> {
     let done = done.map_err(|error| {
         masks.failure(&error).hint("run it again: it goes on with what is left, and workers go on meanwhile")
     })?;
-    Ok(rows.outcome(done, target))
+    // Not what was meant to be done counts, but what there is.
+    let left = Rows::count(&masks, &remasker, unnamed).await?;
+    Ok(left.outcome(done, target))
 }
 
 fn remasker(masks: &Masks, target: KeyId) -> Result<Remasker, Failure> {
@@ -142,10 +144,11 @@ impl Rows {
             );
         }
         text.push_str(&self.left_out());
-        if !done.finished {
-            text.push_str("stopped before the end: run it again to go on\n");
+        if self.to_do > done.unreadable {
+            let _ =
+                writeln!(text, "not done: {}; run it again to go on", counted(self.to_do - done.unreadable));
         }
-        Outcome { text, complete: done.finished && done.unreadable == 0 && self.left_out == 0 }
+        Outcome { text, complete: done.finished && self.to_do == 0 && self.left_out == 0 }
     }
 }
 

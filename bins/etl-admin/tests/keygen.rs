@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use fetch_etl_mask::MasterKey;
+use fetch_etl_mask::{KeyRing, MasterKey};
 use fetch_etl_seal::{KeyPair, Recipient};
 
 use crate::support::{Finished, admin, finish};
@@ -65,4 +65,43 @@ fn a_masking_key_is_one_that_the_worker_takes() {
     assert_ne!(keys[0], keys[1]);
     assert_eq!(keys[0].trim().len(), 44, "32 bytes in base64");
     keygen(directory.path(), &["master", "--out", "a.key"]).expect_error(1, "never overwritten");
+}
+
+#[test]
+fn a_key_is_added_behind_the_others_and_nothing_of_them_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    keygen(directory.path(), &["master", "--out", "mask.key"]).expect(0);
+    let path = directory.path().join("mask.key");
+    let first = fs::read_to_string(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    for id in 2..=3 {
+        let said = keygen(directory.path(), &["master", "--add-to", "mask.key"]).expect(0);
+        assert!(said.starts_with(&format!("masking key {id}  behind the others in mask.key")), "{said}");
+        let text = fs::read_to_string(&path).unwrap();
+        let ring = KeyRing::from_text(&text).unwrap();
+        assert_eq!(ring.key_ids().map(|id| id.get()).collect::<Vec<_>>(), (1..=id).collect::<Vec<_>>());
+        assert!(text.starts_with(&format!("1:{}\n", first.trim())), "the first key is still the first");
+        assert!(text.lines().all(|line| !said.contains(line)), "{said}");
+        assert_eq!(mode(&path), 0o640, "who could read it can read it still");
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left there");
+
+    fs::write(&path, "1:hunter2!\n").unwrap();
+    let refused = keygen(directory.path(), &["master", "--add-to", "mask.key"]);
+    let said = refused.expect_error(2, "mask.key: line 1: the key is not base64");
+    assert!(!said.contains("hunter2"), "{said}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "1:hunter2!\n");
+    keygen(directory.path(), &["master", "--add-to", "other.key"])
+        .expect_error(2, "cannot read the key file other.key");
+}
+
+#[test]
+fn a_key_may_follow_on_plain_sha512() {
+    let directory = tempfile::tempdir().unwrap();
+    let said = keygen(directory.path(), &["master", "--after-sha512"]).expect(0);
+    assert!(said.contains("go on with plain SHA-512 until etl-admin rotate"), "{said}");
+    let text = fs::read_to_string(directory.path().join("masking.key")).unwrap();
+    let ring = KeyRing::from_text(&text).unwrap();
+    assert!(ring.begins_plain() && ring.newest().get() == 1);
+    keygen(directory.path(), &["master", "--add-to", "masking.key"]).expect(0);
 }

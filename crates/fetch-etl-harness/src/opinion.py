@@ -1,6 +1,6 @@
 """A second opinion: what should become of each message, by another implementation in another language.
 
-Reads {"method", "key_hex", "domain", "key_id", "messages": [{"id", "body"}]} on stdin, and writes one line for each message:
+Reads {"method", "keys_hex", "domain", "key_id", "messages": [{"id", "body"}]} on stdin, and writes one line for each message:
 {"id", "row": [user_id, device_type, masked_ip, masked_device_id, locale, app_version, app_version_text, mask_key_id]} or
 {"id", "row": null} for what should be rejected. Needs Python 3.9 and nothing else.
 """
@@ -107,15 +107,23 @@ def canonical(field, text):
 
 
 def masker(request):
-    if request["method"] == "sha512":
-        return lambda field, text: hashlib.sha512(text.encode("utf-8")).hexdigest()
-    master = bytes.fromhex(request["key_hex"])
-    keys = {f: hkdf_sha512(master, f"fetch-etl/mask/v1/{request['domain']}/{f}".encode()) for f in ("ip", "device_id")}
+    domain = request.get("domain", "")
+    steps = [
+        {f: hkdf_sha512(bytes.fromhex(key), f"fetch-etl/mask/v1/{domain}/{f}".encode()) for f in ("ip", "device_id")}
+        for key in request.get("keys_hex", [])
+    ]
+
+    def keyed(key, kind, data):
+        return hmac.new(key, b"\x01" + kind + struct.pack(">I", len(data)) + data, hashlib.sha512).digest()
 
     def mask(field, text):
-        kind, data = canonical(field, text)
-        message = b"\x01" + kind + struct.pack(">I", len(data)) + data
-        return hmac.new(keys[field], message, hashlib.sha512).hexdigest()
+        if request["method"] == "sha512":
+            digest, rest = hashlib.sha512(text.encode("utf-8")).digest(), steps
+        else:
+            digest, rest = keyed(steps[0][field], *canonical(field, text)), steps[1:]
+        for step in rest:
+            digest = keyed(step[field], b"\x10", digest)
+        return digest.hex()
 
     return mask
 

@@ -39,7 +39,11 @@ impl Opinion {
         let request = match masking {
             Masking::Sha512 => json!({"method": "sha512", "key_id": 0, "messages": messages}),
             Masking::Hmac { key_hex, domain, key_id } => json!({
-                "method": "hmac-sha512", "key_hex": key_hex, "domain": domain, "key_id": key_id, "messages": messages,
+                "method": "hmac-sha512", "keys_hex": [key_hex], "domain": domain, "key_id": key_id, "messages": messages,
+            }),
+            Masking::Chain { keys_hex, begins_plain, domain } => json!({
+                "method": if *begins_plain { "sha512" } else { "hmac-sha512" }, "keys_hex": keys_hex, "domain": domain,
+                "key_id": keys_hex.len(), "messages": messages,
             }),
         };
         let mut child = Command::new(python)

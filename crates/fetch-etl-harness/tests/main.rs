@@ -17,6 +17,8 @@ mod passwords;
 #[cfg(test)]
 mod quarantine;
 #[cfg(test)]
+mod rotation;
+#[cfg(test)]
 mod stop;
 #[cfg(test)]
 mod support;

@@ -36,10 +36,55 @@ impl Stage {
     }
 
     fn environment_on(&self, database_url: &str) -> Vec<(String, String)> {
+        self.environment(database_url, &self.masking)
+    }
+
+    fn environment(&self, database_url: &str, masking: &Masking) -> Vec<(String, String)> {
         let mut environment = self.queue.worker_environment();
         environment.push(("ETL_SINK__DATABASE_URL".into(), database_url.into()));
-        environment.extend(self.masking.worker_environment());
+        environment.extend(masking.worker_environment());
         environment
+    }
+
+    /// What a worker that masks otherwise needs in its environment.
+    pub(crate) fn environment_masking(&self, masking: &Masking) -> Vec<(String, String)> {
+        self.environment(self.database.url(), masking)
+    }
+
+    /// Starts `etl-worker run` with these arguments, masking otherwise.
+    pub(crate) fn worker_masking(&self, masking: &Masking, arguments: &[&str]) -> Running {
+        let environment = self.environment_masking(masking);
+        Running::start(&binary("etl-worker"), [&["run"], arguments].concat(), environment)
+    }
+
+    /// Runs SQL.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        sqlx::raw_sql(sql).execute(&mut self.database.connect().await).await.expect("the statement is right");
+    }
+
+    /// The keys beside the rows, each once.
+    pub(crate) async fn key_ids(&self) -> Vec<i32> {
+        let query = "SELECT DISTINCT mask_key_id FROM user_logins ORDER BY 1";
+        let mut connection = self.database.connect().await;
+        sqlx::query_scalar(query).fetch_all(&mut connection).await.expect("every row has a key's id")
+    }
+
+    /// Waits until fewer rows than now are of this key, or the process that sees to it has ended; at most a minute.
+    pub(crate) async fn wait_for_fewer_of_key(&self, key_id: i32, process: &mut Running) {
+        let mut connection = self.database.connect().await;
+        let mut count = async || {
+            let query = "SELECT count(*) FROM user_logins WHERE mask_key_id = $1";
+            let counting = sqlx::query_scalar::<_, i64>(query).bind(key_id).fetch_one(&mut connection);
+            counting.await.expect("rows can be counted")
+        };
+        let before = count().await;
+        let waiting = async {
+            while process.is_running() && count().await >= before {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+        assert!(in_time.is_ok(), "still {before} rows of key {key_id}");
     }
 
     /// Rows stored so far; 0 before there is a table.

@@ -121,7 +121,13 @@ impl MaskPlan {
     /// The policy with this key in force; `None` where the plan does not have it.
     pub fn policy(&self, in_force: KeyId) -> Option<MaskPolicy> {
         let masker = self.masker(in_force)?;
-        let methods: Vec<_> = self.rules.iter().map(|(field, method)| format!("{field}={method}")).collect();
+        // Before the first rotation of a ring that begins plain, the keyed method is plain SHA-512, as for workers without a key.
+        let made_by = |method: &Method| match method {
+            Method::HmacSha512 if in_force == KeyId::UNKEYED => Method::Sha512,
+            other => other.clone(),
+        };
+        let methods: Vec<_> =
+            self.rules.iter().map(|(field, method)| format!("{field}={}", made_by(method))).collect();
         Some(MaskPolicy {
             methods: methods.join(" "),
             key_id: in_force,

@@ -58,6 +58,18 @@ fn a_worker_follows_the_key_in_force_and_not_its_newest() {
 }
 
 #[test]
+fn a_ring_that_begins_plain_fits_workers_without_a_key_until_it_is_rotated() {
+    let plain = MaskPlan::new(None, "default", Method::Sha512, both(&Method::Sha512)).unwrap();
+    let in_force = plain.policy(KeyId::UNKEYED).unwrap();
+    let ready = plan(&format!("0:sha512\n1:{A}"));
+    let masker = ready.masker_for(&in_force).unwrap();
+    assert_eq!(masker.mask("ip", Pii::wrap("192.0.2.1")), Some(mask(&plain, 0, "ip", "192.0.2.1")));
+    let rotated = ready.policy(KeyId::new(1)).unwrap();
+    assert_eq!(rotated.methods, "ip=hmac-sha512 device_id=hmac-sha512");
+    assert!(plain.masker_for(&rotated).is_err());
+}
+
+#[test]
 fn another_key_domain_or_method_is_told() {
     let in_force = plan(A).policy(KeyId::new(1)).unwrap();
     let differences = |plan: &MaskPlan| plan.masker_for(&in_force).map(|_| ()).unwrap_err();

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use std::time::Duration;
+
 use fetch_etl_core::{ErrorClass, SinkError};
 use sqlx::{Connection, PgConnection};
 
@@ -26,6 +28,10 @@ pub struct Erasure {
     pub shared: u64,
 }
 
+/// How often, and after which pause, the right is asked for again.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
 /// The right to go over the stored masks as a whole, which one has at a time: an erasure excludes another one, and a rotation of keys.
 ///
 /// It ends with its connection: work that the server cannot finish for it is not done under it.
@@ -38,15 +44,22 @@ impl PostgresSink {
     /// Begins work on the stored masks as a whole.
     ///
     /// # Errors
-    /// Fatal where somebody else is at such work on this database; nothing is waited for.
+    /// Fatal where somebody else is at such work on this database, and not done within a few seconds: as long as the server may need to
+    /// notice that somebody was killed.
     pub async fn begin_maintenance(&self) -> Result<Maintenance, SinkError> {
         let mut connection = self.sessions.connect_unhurried().await?;
-        let free = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock(etl.maintenance_lock()) AS "free!""#)
-            .fetch_one(&mut connection)
-            .await
-            .map_err(Failure::from)?;
-        if free {
-            return Ok(Maintenance { connection });
+        for tries_left in (0..LOCK_TRIES).rev() {
+            let free =
+                sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock(etl.maintenance_lock()) AS "free!""#)
+                    .fetch_one(&mut connection)
+                    .await
+                    .map_err(Failure::from)?;
+            if free {
+                return Ok(Maintenance { connection });
+            }
+            if tries_left > 0 {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
         }
         Err(SinkError::new(
             ErrorClass::Fatal,

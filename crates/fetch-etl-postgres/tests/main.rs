@@ -12,6 +12,7 @@ mod migrations;
 mod partitions;
 mod reading;
 mod reveal;
+mod rotation;
 mod schema;
 mod support;
 mod takeover;

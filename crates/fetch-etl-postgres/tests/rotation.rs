@@ -1,0 +1,100 @@
+//! Stored masks are brought up to a newer key, whatever the table is like.
+
+use fetch_etl_core::{KeyId, MaskedValue, Remask, Rotation as _, RotationProgress};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::Bench;
+
+/// Adds a digit to what a mask begins with: easy to see, and to do wrong.
+struct Next;
+
+impl Remask for Next {
+    fn target(&self) -> KeyId {
+        KeyId::new(2)
+    }
+    fn origins(&self) -> Vec<KeyId> {
+        vec![KeyId::new(1)]
+    }
+    fn concerns(&self, field: &str) -> bool {
+        field == "ip"
+    }
+    fn remask(&self, _: &str, mask: &str, made_with: KeyId) -> Option<MaskedValue> {
+        assert_eq!(made_with, KeyId::new(1));
+        mask.strip_prefix("old").map(|rest| MaskedValue::from_masked_text(format!("new{rest}")))
+    }
+}
+
+const ROWS: i64 = 6_000;
+
+async fn fill(bench: &mut Bench) {
+    bench
+        .execute(&format!(
+            "INSERT INTO user_logins (user_id, masked_ip, masked_device_id, mask_key_id, create_date)
+            SELECT 'u-' || n, 'old-' || n || repeat('x', 200), 'device', 1, date '2026-01-01' + (n % 300)::integer
+            FROM generate_series(1, {ROWS}) AS n"
+        ))
+        .await;
+}
+
+async fn rotate(bench: &Bench, unnamed: Option<KeyId>) -> RotationProgress {
+    let stop = CancellationToken::new();
+    bench.sink.remask_all(&Next, unnamed, &|_| {}, &stop).await.unwrap()
+}
+
+#[tokio::test]
+async fn every_row_is_brought_up_and_every_other_column_stays() {
+    let mut bench = Bench::open().await;
+    fill(&mut bench).await;
+    bench.execute("UPDATE user_logins SET masked_ip = NULL WHERE user_id = 'u-1'").await;
+    bench.execute("UPDATE user_logins SET mask_key_id = 7 WHERE user_id = 'u-2'").await;
+    bench.execute("UPDATE user_logins SET masked_ip = 'no mask' WHERE user_id = 'u-3'").await;
+    bench.execute("UPDATE user_logins SET mask_key_id = NULL WHERE user_id = 'u-4'").await;
+    let done = rotate(&bench, None).await;
+    let expected = RotationProgress { rows: ROWS as u64 - 3, vault_entries: 0, unreadable: 1, finished: true };
+    assert_eq!(done, expected);
+    let right: i64 = bench
+        .one(
+            "SELECT count(*) FROM user_logins WHERE masked_ip IS NOT DISTINCT FROM CASE user_id
+                WHEN 'u-1' THEN NULL WHEN 'u-3' THEN 'no mask'
+                ELSE CASE WHEN user_id IN ('u-2', 'u-4') THEN 'old-' ELSE 'new-' END || substr(user_id, 3) || repeat('x', 200) END
+            AND masked_device_id = 'device' AND create_date = date '2026-01-01' + substr(user_id, 3)::integer % 300
+            AND mask_key_id IS NOT DISTINCT FROM CASE user_id WHEN 'u-2' THEN 7 WHEN 'u-3' THEN 1 WHEN 'u-4' THEN NULL ELSE 2 END",
+        )
+        .await;
+    assert_eq!(right, ROWS);
+    let by_key = bench.sink.rows_by_key().await.unwrap();
+    let id = |id| Some(KeyId::new(id));
+    assert_eq!(by_key, [(id(1), 1), (id(2), ROWS as u64 - 3), (id(7), 1), (None, 1)]);
+    let again = rotate(&bench, Some(KeyId::new(1))).await;
+    assert_eq!((again.rows, again.unreadable), (1, 1), "the row without an id, and the one that is no mask");
+}
+
+#[tokio::test]
+async fn the_rows_of_partitions_are_brought_up_too() {
+    let mut bench = Bench::open().await;
+    bench
+        .execute(
+            "ALTER TABLE user_logins RENAME TO whole;
+            CREATE TABLE user_logins (LIKE whole INCLUDING ALL) PARTITION BY RANGE (create_date);
+            CREATE TABLE early PARTITION OF user_logins FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+            CREATE TABLE late PARTITION OF user_logins FOR VALUES FROM ('2026-02-01') TO ('2027-01-01')",
+        )
+        .await;
+    fill(&mut bench).await;
+    let done = rotate(&bench, None).await;
+    assert_eq!((done.rows, done.finished), (ROWS as u64, true));
+    let right: i64 = bench
+        .one("SELECT count(*) FROM user_logins WHERE masked_ip = 'new-' || substr(user_id, 3) || repeat('x', 200)")
+        .await;
+    assert_eq!(right, ROWS);
+}
+
+#[tokio::test]
+async fn a_stop_ends_it_between_two_batches() {
+    let mut bench = Bench::open().await;
+    fill(&mut bench).await;
+    let stop = CancellationToken::new();
+    let done = bench.sink.remask_all(&Next, None, &|_| stop.cancel(), &stop).await.unwrap();
+    assert!(!done.finished && done.rows < ROWS as u64, "{done:?}");
+    assert_eq!(rotate(&bench, None).await.rows, ROWS as u64 - done.rows);
+}
