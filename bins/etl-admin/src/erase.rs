@@ -19,112 +19,118 @@ pub(crate) async fn run(args: EraseArgs) -> Result<Outcome, Failure> {
         return Err(Failure::usage("--user: nobody has an empty id"));
     }
     let store = PeopleStore::open(&args.config).await?;
-    let maintenance = store.sink.begin_maintenance().await.map_err(|error| store.failure(error))?;
-    let work = Work { store, maintenance, actor: Actor::of_this_process(), args };
-    match (work.args.lift, work.args.dry_run) {
-        (false, false) => work.erase().await,
-        (true, false) => work.lift().await,
-        (lift, true) => work.dry_run(lift).await,
+    let mut maintenance = store.sink.begin_maintenance().await.map_err(|error| store.failure(error))?;
+    let request = Request { subject: format!("user {}", args.user), actor: Actor::of_this_process(), args };
+    match (request.args.lift, request.args.dry_run) {
+        (false, false) => erase(&store, &mut maintenance, &request).await,
+        (true, false) => lift(&store, &mut maintenance, &request).await,
+        (_, true) => dry_run(&store, &mut maintenance, &request).await,
     }
 }
 
-struct Work {
-    store: PeopleStore,
-    maintenance: Maintenance,
-    actor: Actor,
+/// What is asked for, and by whom.
+struct Request {
     args: EraseArgs,
+    actor: Actor,
+    subject: String,
 }
 
-impl Work {
-    async fn dry_run(mut self, lift: bool) -> Result<Outcome, Failure> {
-        let surveyed = self.maintenance.survey(&self.args.user).await;
-        let (known, would) = surveyed.map_err(|error| self.store.failure(error))?;
-        let user = harmless(&self.args.user);
-        if lift {
-            let text = if known { "would take the tombstone away" } else { "there is no tombstone" };
-            return Ok(Outcome::done(format!("{user}: {text}\n")));
-        }
-        let tombstone = if known { "there is a tombstone already" } else { "would leave a tombstone" };
-        let mut text = format!("{user}: {tombstone}\n");
-        push(&mut text, "would clear", "would delete", &would);
-        text.push_str(&self.unsearchable().await?);
-        Ok(Outcome::done(text))
-    }
-
-    async fn lift(mut self) -> Result<Outcome, Failure> {
-        let subject = self.subject();
-        let event = self.event("lift", &subject, 0);
-        let lifted = self.maintenance.lift_tombstone(&self.args.user, &event).await;
-        let (there, at) = lifted.map_err(|error| self.store.failure(error))?;
-        let user = harmless(&self.args.user);
-        let text = if there {
-            "the tombstone is gone; what comes of theirs from now on is stored with masks"
-        } else {
-            "there was no tombstone"
-        };
-        Ok(Outcome::done(format!("{user}: {text}\n{}", head(at))))
-    }
-
-    async fn erase(mut self) -> Result<Outcome, Failure> {
-        let subject = self.subject();
-        let event = self.event("erase", &subject, 0);
-        let left = self.maintenance.leave_tombstone(&self.args.user, &event).await;
-        let (new, begun) = left.map_err(|error| self.store.failure(error))?;
-        let (erased, at) = self.clear(&subject).await.map_err(|failure| {
-            // Said in any case: the audit has it.
-            report::print(&head(begun));
-            failure.hint("the tombstone is left, so nothing of theirs comes in any more; run it again for what is there")
-        })?;
-        let tombstone = if new { "left a tombstone" } else { "there was a tombstone already" };
-        let mut text = format!("{}: {tombstone}\n", harmless(&self.args.user));
-        push(&mut text, "cleared", "deleted", &erased);
-        text.push_str(&self.unsearchable().await?);
-        text.push_str(&head(at));
-        Ok(Outcome::done(text))
-    }
-
-    async fn clear(&mut self, subject: &str) -> Result<(Erasure, AuditHead), Failure> {
-        let erased =
-            self.maintenance.erase(&self.args.user).await.map_err(|error| self.store.failure(error))?;
+impl Request {
+    fn event<'a>(&'a self, action: &'a str, entries: u64) -> AuditEvent<'a> {
         let Actor { os_user, host } = &self.actor;
-        let event = AuditEvent {
+        AuditEvent {
             os_user,
             host: Some(host),
-            action: "erase_finished",
+            action,
             reason: &self.args.why.reason,
-            subject,
+            subject: &self.subject,
             level: None,
-            entries: erased.entries,
-        };
-        let at = self.maintenance.append_audit(&event).await.map_err(|error| self.store.failure(error))?;
-        Ok((erased, at))
-    }
-
-    /// What nobody can look into for this person.
-    async fn unsearchable(&self) -> Result<String, Failure> {
-        let filter = QuarantineFilter { states: vec![QuarantineState::Open], ..QuarantineFilter::default() };
-        let counted_bodies =
-            self.store.sink.count(&filter).await.map_err(|error| self.store.failure(error))?;
-        let bodies = counted_bodies.messages - counted_bodies.without_body;
-        if bodies == 0 {
-            return Ok(String::new());
+            entries,
         }
-        Ok(format!(
-            "not searched: {} in the quarantine; whose they are shows only when they are opened. Replayed, theirs are stored \
-             without masks\n",
-            counted(bodies, "sealed message", "sealed messages")
-        ))
     }
+}
 
-    fn subject(&self) -> String {
-        format!("user {}", self.args.user)
+async fn dry_run(
+    store: &PeopleStore,
+    maintenance: &mut Maintenance,
+    request: &Request,
+) -> Result<Outcome, Failure> {
+    let surveyed = maintenance.survey(&request.args.user).await;
+    let (known, would) = surveyed.map_err(|error| store.failure(error))?;
+    let user = harmless(&request.args.user);
+    if request.args.lift {
+        let text = if known { "would take the tombstone away" } else { "there is no tombstone" };
+        return Ok(Outcome::done(format!("{user}: {text}\n")));
     }
+    let tombstone = if known { "there is a tombstone already" } else { "would leave a tombstone" };
+    let mut text = format!("{user}: {tombstone}\n");
+    push(&mut text, "would clear", "would delete", &would);
+    text.push_str(&unsearchable(store).await?);
+    Ok(Outcome::done(text))
+}
 
-    fn event<'a>(&'a self, action: &'a str, subject: &'a str, entries: u64) -> AuditEvent<'a> {
-        let Actor { os_user, host } = &self.actor;
-        let reason = &self.args.why.reason;
-        AuditEvent { os_user, host: Some(host), action, reason, subject, level: None, entries }
+async fn lift(
+    store: &PeopleStore,
+    maintenance: &mut Maintenance,
+    request: &Request,
+) -> Result<Outcome, Failure> {
+    let lifted = maintenance.lift_tombstone(&request.args.user, &request.event("lift", 0)).await;
+    let (there, at) = lifted.map_err(|error| store.failure(error))?;
+    let text = if there {
+        "the tombstone is gone; what comes of theirs from now on is stored with masks"
+    } else {
+        "there was no tombstone"
+    };
+    Ok(Outcome::done(format!("{}: {text}\n{}", harmless(&request.args.user), head(at))))
+}
+
+async fn erase(
+    store: &PeopleStore,
+    maintenance: &mut Maintenance,
+    request: &Request,
+) -> Result<Outcome, Failure> {
+    let left = maintenance.leave_tombstone(&request.args.user, &request.event("erase", 0)).await;
+    let (new, begun) = left.map_err(|error| store.failure(error))?;
+    let (erased, at) = clear(store, maintenance, request).await.map_err(|failure| {
+        // Said in any case: the audit has it.
+        report::print(&head(begun));
+        failure.hint(
+            "the tombstone is left, so nothing of theirs comes in any more; run it again for what is there",
+        )
+    })?;
+    let tombstone = if new { "left a tombstone" } else { "there was a tombstone already" };
+    let mut text = format!("{}: {tombstone}\n", harmless(&request.args.user));
+    push(&mut text, "cleared", "deleted", &erased);
+    text.push_str(&unsearchable(store).await?);
+    text.push_str(&head(at));
+    Ok(Outcome::done(text))
+}
+
+/// What is stored, and the audit's row about it.
+async fn clear(
+    store: &PeopleStore,
+    maintenance: &mut Maintenance,
+    request: &Request,
+) -> Result<(Erasure, AuditHead), Failure> {
+    let erased = maintenance.erase(&request.args.user).await.map_err(|error| store.failure(error))?;
+    let event = request.event("erase_finished", erased.entries);
+    let at = maintenance.append_audit(&event).await.map_err(|error| store.failure(error))?;
+    Ok((erased, at))
+}
+
+/// What nobody can look into for this person.
+async fn unsearchable(store: &PeopleStore) -> Result<String, Failure> {
+    let filter = QuarantineFilter { states: vec![QuarantineState::Open], ..QuarantineFilter::default() };
+    let counted_bodies = store.sink.count(&filter).await.map_err(|error| store.failure(error))?;
+    let bodies = counted_bodies.messages - counted_bodies.without_body;
+    if bodies == 0 {
+        return Ok(String::new());
     }
+    Ok(format!(
+        "not searched: {} in the quarantine; whose they are shows only when they are opened. Replayed, theirs are stored \
+         without masks\n",
+        counted(bodies, "sealed message", "sealed messages")
+    ))
 }
 
 fn push(text: &mut String, cleared: &str, deleted: &str, erasure: &Erasure) {

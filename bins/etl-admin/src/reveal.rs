@@ -171,7 +171,8 @@ fn partial(field: &str, value: &Pii<String>) -> Zeroizing<String> {
         None => {
             let chars = text.chars().count();
             let shown = (chars / 2).min(PARTIAL_CHARS);
-            format!("…{}", text.chars().skip(chars - shown).collect::<Zeroizing<String>>().as_str())
+            let start = text.char_indices().nth(chars - shown).map_or(text.len(), |(start, _)| start);
+            format!("…{}", text.get(start..).unwrap_or_default())
         }
     })
 }

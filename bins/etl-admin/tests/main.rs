@@ -2,6 +2,10 @@
 
 // A test crate is all test; clippy knows it by this attribute only.
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
+mod erase;
+#[cfg(test)]
 mod keygen;
 #[cfg(test)]
 mod quarantine;
@@ -11,6 +15,8 @@ mod races;
 mod redrive;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod reveal;
 #[cfg(test)]
 mod sqlite;
 #[cfg(test)]

@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use fetch_etl_core::login::{LoginRow, LoginSchema};
 use fetch_etl_core::pipeline::{Pipeline, PipelineConfig, Summary};
-use fetch_etl_core::{Decoded, EventSchema, KeyId, Masker, Pii, Reject, RejectReason, Sink, UnixMillis};
+use fetch_etl_core::{
+    Decoded, EventSchema, KeyId, Masker, Pii, Reject, RejectReason, Sink, UnixMillis, Vault,
+};
 use fetch_etl_mask::{HmacSha512Masker, MasterKey};
 use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
-use fetch_etl_seal::{EnvelopeSealer, KeyPair, Purpose, Recipient};
+use fetch_etl_seal::{EnvelopeSealer, KeyPair, Purpose, Recipient, VaultSealer};
 use fetch_etl_testing::postgres::TestDatabase;
 use fetch_etl_testing::{InMemorySource, Outgoing};
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -149,8 +151,25 @@ impl Bench {
 
     /// `etl-admin quarantine …` with the worker's configuration.
     pub(crate) fn command(&self, args: &str) -> Command {
-        let mut command = admin(&["quarantine"]);
+        self.any(&format!("quarantine {args}"))
+    }
+
+    /// `etl-admin …` with the worker's configuration.
+    pub(crate) fn any(&self, args: &str) -> Command {
+        let mut command = admin(&[]);
         command.args(args.split(' ')).args(["--config", "etl.toml"]).current_dir(self.directory.path());
+        command
+    }
+
+    /// The same, to its end.
+    pub(crate) fn run(&self, args: &str) -> Finished {
+        finish(&mut self.any(args))
+    }
+
+    /// The same for a command that wants to be told why, which is one argument.
+    pub(crate) fn with_reason(&self, args: &str, reason: &str) -> Command {
+        let mut command = self.any(args);
+        command.args(["--reason", reason]);
         command
     }
 
@@ -166,6 +185,14 @@ impl Bench {
     pub(crate) async fn work(&self, messages: Vec<Message>, seals: bool) -> Summary {
         let recipient = seals.then(|| self.pair.recipient());
         work(self.sink.clone(), self.queue.clone(), LoginSchema, messages, recipient).await
+    }
+
+    /// A worker's run over these messages, with a vault to which the operator has the key, and a quarantine.
+    pub(crate) async fn work_with_vault(&self, messages: Vec<Message>) -> Summary {
+        let sealer = VaultSealer::new(self.pair.recipient().clone(), 1_000).with_fields(["ip", "device_id"]);
+        let recipient = Some(self.pair.recipient());
+        let (sink, queue) = (self.sink.clone(), self.queue.clone());
+        work_keeping(sink, queue, LoginSchema, messages, recipient, Some(Arc::new(sealer))).await
     }
 
     /// Quarantines these messages, sealed, as a worker of another version might that knows more rules.
@@ -219,6 +246,17 @@ pub(crate) async fn work<S: EventSchema<Row = LoginRow> + 'static>(
     messages: Vec<Message>,
     recipient: Option<&Recipient>,
 ) -> Summary {
+    work_keeping(sink, queue, schema, messages, recipient, None).await
+}
+
+async fn work_keeping<S: EventSchema<Row = LoginRow> + 'static>(
+    sink: Arc<dyn Sink<LoginRow>>,
+    queue: Arc<InMemorySource>,
+    schema: S,
+    messages: Vec<Message>,
+    recipient: Option<&Recipient>,
+    vault: Option<Arc<dyn Vault>>,
+) -> Summary {
     for Message { body, outgoing } in messages {
         queue.send_with(body, outgoing);
     }
@@ -229,6 +267,9 @@ pub(crate) async fn work<S: EventSchema<Row = LoginRow> + 'static>(
     if let Some(recipient) = recipient {
         let sealer = EnvelopeSealer::new(recipient.clone(), Purpose::Quarantine);
         pipeline = pipeline.with_sealer(Arc::new(sealer));
+    }
+    if let Some(vault) = vault {
+        pipeline = pipeline.with_vault(vault);
     }
     pipeline.run(CancellationToken::new()).await.unwrap()
 }
@@ -279,6 +320,14 @@ pub(crate) fn login(locale: &str, key: Option<&str>) -> Message {
         VALUES[2], VALUES[0], VALUES[1]
     );
     Message { body, outgoing: Outgoing { key: key.map(str::to_owned), ..Outgoing::default() } }
+}
+
+/// A login of any person, under a producer's key.
+pub(crate) fn login_of(user: &str, key: &str, ip: &str, device: &str) -> Message {
+    let body = format!(
+        r#"{{"user_id":"{user}","app_version":"2.3.0","device_type":"ios","ip":"{ip}","locale":"DE","device_id":"{device}"}}"#
+    );
+    Message { body, ..login("DE", Some(key)) }
 }
 
 /// A message that no schema takes.

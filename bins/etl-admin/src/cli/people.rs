@@ -113,7 +113,7 @@ pub(crate) struct RevealArgs {
     #[arg(long, value_name = "HEX", value_parser = mask)]
     pub(crate) mask: Option<MaskArg>,
     /// The mask is one of this field
-    #[arg(long, value_name = "FIELD", value_parser = ["ip", "device_id"], requires = "mask")]
+    #[arg(long, value_name = "FIELD", value_parser = ["ip", "device_id"], conflicts_with_all = ["row", "user"])]
     pub(crate) field: Option<String>,
     /// The values of the row with this message_id
     #[arg(long, value_name = "MESSAGE_ID")]
