@@ -91,7 +91,8 @@ fn a_key_is_added_behind_the_others_and_nothing_of_them_is_lost() {
     let said = refused.expect_error(2, "mask.key: line 1: the key is not base64");
     assert!(!said.contains("hunter2"), "{said}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "1:hunter2!\n");
-    keygen(directory.path(), &["master", "--add-to", "other.key"]).expect_error(2, "cannot read the key file other.key");
+    keygen(directory.path(), &["master", "--add-to", "other.key"])
+        .expect_error(2, "cannot read the key file other.key");
 }
 
 #[test]
