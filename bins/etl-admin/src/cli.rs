@@ -8,7 +8,11 @@ use fetch_etl_core::{QuarantineState, RejectReason, UnixMillis};
 
 use crate::moment;
 
-/// Keys, the quarantine, and dead letters: what an operator of etl-worker does by hand.
+mod people;
+
+pub(crate) use people::{AuditCommand, AuditListArgs, AuditVerifyArgs, EraseArgs, Level, RevealArgs};
+
+/// Keys, the quarantine, dead letters and personal data: what an operator of etl-worker does by hand.
 #[derive(Debug, Parser)]
 #[command(
     name = "etl-admin",
@@ -23,6 +27,9 @@ Examples:
   etl-admin quarantine list --config etl.toml                what was rejected, and why
   etl-admin quarantine replay --config etl.toml --private-key recipient.key --reason wrong_type
   etl-admin redrive --config etl.toml --from login-queue-dead
+  etl-admin reveal --config etl.toml --private-key vault.key --row MESSAGE_ID --reason \"ticket 4711\"
+  etl-admin erase --config etl.toml --user ID --reason \"request 12\" --dry-run
+  etl-admin audit verify --config etl.toml                   who looked, and that nobody changed it
 
 Exit codes: 0 everything is done, 1 failed, or something is left to do, 2 bad command line or
 configuration."
@@ -87,6 +94,15 @@ are sent than there were at the start.
 
 Exit codes: 0 everything was sent, 1 something was not, 2 bad command line or configuration.")]
     Redrive(RedriveArgs),
+    /// Get the values behind masks back, with the private key and a reason, which the audit keeps
+    #[command(after_help = people::REVEAL_HELP)]
+    Reveal(RevealArgs),
+    /// Erase a person: their masks and the values behind them go, and a tombstone keeps out what is still to come
+    #[command(after_help = people::ERASE_HELP)]
+    Erase(EraseArgs),
+    /// Look at who revealed and erased what, and check that nobody changed that
+    #[command(subcommand)]
+    Audit(AuditCommand),
 }
 
 /// What `rotate` takes.
@@ -389,7 +405,7 @@ mod tests {
             if command.has_subcommands() {
                 command.get_subcommands().for_each(check);
             }
-            let is_group = ["quarantine", "policy"].contains(&command.get_name());
+            let is_group = ["quarantine", "policy", "audit"].contains(&command.get_name());
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(is_group || help.starts_with("Examples:\n  etl-admin "), "{}", command.get_name());
             assert!(help.lines().all(|line| line.chars().count() <= 100), "{}", command.get_name());
@@ -414,6 +430,27 @@ mod tests {
             ("etl-admin quarantine show k --reveal-personal-data", false),
             ("etl-admin quarantine show k --private-key f", false),
             ("etl-admin quarantine show k --private-key f --reveal-personal-data", true),
+            ("etl-admin reveal --row m --reason ticket --private-key f", true),
+            ("etl-admin reveal --reason ticket --private-key f", false),
+            ("etl-admin reveal --row m --private-key f", false),
+            ("etl-admin reveal --row m --user u --reason ticket --private-key f", false),
+            ("etl-admin reveal --row m --field ip --reason ticket --private-key f", false),
+            ("etl-admin reveal --row m --reason x --private-key f", false),
+            ("etl-admin reveal --mask 00 --reason ticket --private-key f", false),
+            ("etl-admin reveal --row m --reason ticket --level exists", true),
+            ("etl-admin reveal --row m --reason ticket --level full --private-key f", false),
+            (
+                "etl-admin reveal --row m --reason ticket --level full --private-key f --reveal-personal-data",
+                true,
+            ),
+            ("etl-admin erase --user u --reason ticket", false),
+            ("etl-admin erase --user u --yes", false),
+            ("etl-admin erase --user u --reason ticket --yes", true),
+            ("etl-admin erase --user u --reason ticket --dry-run", true),
+            ("etl-admin erase --user u --reason ticket --dry-run --yes", false),
+            ("etl-admin erase --user u --reason ticket --yes --lift", true),
+            ("etl-admin audit verify", true),
+            ("etl-admin audit verify --expect-head 17", false),
             ("etl-admin keygen", true),
             ("etl-admin keygen master", true),
             ("etl-admin keygen --private-key f master", false),

@@ -1,6 +1,9 @@
-//! `etl-admin`: keys, the quarantine and dead letters, for the operator of an `etl-worker`.
+//! `etl-admin`: keys, the quarantine, dead letters and personal data, for the operator of an `etl-worker`.
 
+mod actor;
+mod audit;
 mod cli;
+mod erase;
 mod key_file;
 mod keygen;
 mod masks;
@@ -8,7 +11,9 @@ mod moment;
 mod policy;
 mod quarantine;
 mod redrive;
+mod reveal;
 mod rotate;
+mod store;
 mod words;
 
 use std::io::Write as _;
@@ -85,6 +90,9 @@ fn in_runtime(command: Command) -> Result<Outcome, Failure> {
             Command::Rotate(args) => Box::pin(rotate::run(args)).await,
             Command::Policy(command) => Box::pin(policy::run(command)).await,
             Command::Redrive(args) => Box::pin(redrive::run(args)).await,
+            Command::Reveal(args) => Box::pin(reveal::run(args)).await,
+            Command::Erase(args) => Box::pin(erase::run(args)).await,
+            Command::Audit(command) => Box::pin(audit::run(command)).await,
         }
     });
     let outcome = runtime.block_on(task);

@@ -14,8 +14,12 @@ fn is_harmless(c: char) -> bool {
 
 /// "1 message", "1,234 messages".
 pub(crate) fn messages(count: u64) -> String {
-    let noun = if count == 1 { "message" } else { "messages" };
-    format!("{} {noun}", etl_worker::report::grouped(count))
+    counted(count, "message", "messages")
+}
+
+/// "1 row", "1,234 rows".
+pub(crate) fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{} {}", etl_worker::report::grouped(count), if count == 1 { one } else { several })
 }
 
 #[cfg(test)]

@@ -175,7 +175,9 @@ async fn change_tombstone(
 
 /// A row of the person that has masks.
 struct MaskedRow {
-    /// Where it is, as text.
+    /// Its table, which is one of the partitions where there are some.
+    table: i64,
+    /// Where it is there, as text.
     place: String,
     masked_ip: Option<String>,
     masked_device_id: Option<String>,
@@ -204,34 +206,50 @@ struct Entry {
 
 async fn erase(connection: &mut PgConnection, user_id: &str) -> Result<Erasure, SinkError> {
     let mut done = Erasure::default();
+    let mut kept = HashSet::new();
+    // Where the rows were of which none could be cleared.
+    let mut unmoved = HashSet::new();
     loop {
         let rows = masked_rows(connection, user_id, ROUND).await.map_err(without_rows)?;
         if rows.is_empty() {
             return Ok(done);
         }
-        let entries = entries_of(connection, &rows).await.map_err(without_rows)?;
-        refuse_unfinished_rotation(connection, &rows, &entries).await?;
-        let shared = shared(connection, user_id, &entries).await.map_err(without_rows)?;
-        let (kept, doomed): (Vec<_>, Vec<_>) = entries
-            .into_iter()
-            .partition(|entry| shared.contains(&(entry.field.clone(), entry.mask.clone())));
-        done.shared += count_entries(&kept);
-        let before = done.rows;
-        for batch in rows.chunks(BATCH) {
-            erase_batch(connection, user_id, batch, &doomed, &mut done).await.map_err(without_rows)?;
-        }
-        let cleared = done.rows - before;
-        if cleared == 0 {
+        if rows.iter().all(|row| unmoved.contains(&(row.table, row.place.clone()))) {
             // A trigger of theirs, perhaps. To go on would be to go on for ever.
             let text = "the rows of this person cannot be changed: none of them was, without an error";
             return Err(SinkError::new(ErrorClass::Fatal, text));
         }
+        let before = done.rows;
+        kept.extend(erase_round(connection, user_id, &rows, &mut done).await?);
+        done.shared = kept.len() as u64;
+        let (found, cleared) = (rows.len() as u64, done.rows - before);
         // Fewer than it may be, and none that somebody moved under our hands: there are no more.
-        let found = rows.len() as u64;
         if found < ROUND as u64 && cleared == found {
             return Ok(done);
         }
+        unmoved.clear();
+        if cleared == 0 {
+            unmoved.extend(rows.into_iter().map(|row| (row.table, row.place)));
+        }
     }
+}
+
+/// Erases these rows, and says which entries stay because others share them.
+async fn erase_round(
+    connection: &mut PgConnection,
+    user_id: &str,
+    rows: &[MaskedRow],
+    done: &mut Erasure,
+) -> Result<HashSet<(String, Vec<u8>)>, SinkError> {
+    let entries = entries_of(connection, rows).await.map_err(without_rows)?;
+    refuse_unfinished_rotation(connection, rows, &entries).await?;
+    let shared = shared(connection, user_id, &entries).await.map_err(without_rows)?;
+    let is_doomed = |entry: &Entry| !shared.contains(&(entry.field.clone(), entry.mask.clone()));
+    let doomed: Vec<_> = entries.into_iter().filter(is_doomed).collect();
+    for batch in rows.chunks(BATCH) {
+        erase_batch(connection, user_id, batch, &doomed, done).await.map_err(without_rows)?;
+    }
+    Ok(shared)
 }
 
 /// One transaction: as long as a row has its masks, what the vault keeps of it can be found.
@@ -251,7 +269,10 @@ async fn erase_batch(
     here.sort_unstable();
     here.dedup();
     let (fields, masks): (Vec<&str>, Vec<&[u8]>) = here.into_iter().unzip();
+    let tables: Vec<i64> = rows.iter().map(|row| row.table).collect();
     let places: Vec<&str> = rows.iter().map(|row| row.place.as_str()).collect();
+    let ips: Vec<_> = rows.iter().map(|row| row.masked_ip.as_deref()).collect();
+    let device_ids: Vec<_> = rows.iter().map(|row| row.masked_device_id.as_deref()).collect();
     let mut transaction = connection.begin().await?;
     let deleted = sqlx::query!(
         "DELETE FROM etl.pii_vault AS v USING unnest($1::text[], $2::bytea[]) AS d (field, mask)
@@ -261,11 +282,16 @@ async fn erase_batch(
     )
     .execute(&mut *transaction)
     .await?;
-    // The person once more: another row may have come to this place since.
+    // The person and the masks once more: another row may have come to this place since, which is for the next round.
     let cleared = sqlx::query!(
-        "UPDATE user_logins SET masked_ip = NULL, masked_device_id = NULL
-        WHERE ctid = ANY ($1::text[]::tid[]) AND user_id = $2",
+        "UPDATE user_logins AS l SET masked_ip = NULL, masked_device_id = NULL
+        FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS o (tableoid, place, masked_ip, masked_device_id)
+        WHERE l.ctid = ANY ($2::text[]::tid[]) AND l.ctid = o.place::tid AND l.tableoid::bigint = o.tableoid AND l.user_id = $5
+            AND l.masked_ip IS NOT DISTINCT FROM o.masked_ip AND l.masked_device_id IS NOT DISTINCT FROM o.masked_device_id",
+        &tables,
         &places as &[&str],
+        &ips as &[Option<&str>],
+        &device_ids as &[Option<&str>],
         user_id
     )
     .execute(&mut *transaction)
@@ -296,6 +322,7 @@ async fn survey(connection: &mut PgConnection, user_id: &str) -> sqlx::Result<(b
     let rows: Vec<_> = rows
         .into_iter()
         .map(|row| MaskedRow {
+            table: 0,
             place: String::new(),
             masked_ip: row.masked_ip,
             masked_device_id: row.masked_device_id,
@@ -319,7 +346,7 @@ async fn masked_rows(
 ) -> sqlx::Result<Vec<MaskedRow>> {
     sqlx::query_as!(
         MaskedRow,
-        r#"SELECT ctid::text AS "place!", masked_ip, masked_device_id, mask_key_id FROM user_logins
+        r#"SELECT tableoid::bigint AS "table!", ctid::text AS "place!", masked_ip, masked_device_id, mask_key_id FROM user_logins
         WHERE user_id = $1 AND (masked_ip IS NOT NULL OR masked_device_id IS NOT NULL) LIMIT $2"#,
         user_id,
         most

@@ -45,6 +45,7 @@
 //! # Personal data
 //! The vault (`etl.pii_vault`) keeps values sealed to a recipient. [`PostgresSink::find_masks`] finds what it keeps by mask, row or person;
 //! [`PostgresSink::append_audit`] says who looks, before anything is opened; [`Maintenance`] erases a person.
+//!
 //! # The vault
 //! What a batch has for the vault ([`VaultEntry`](fetch_etl_core::VaultEntry)) is stored in the batch's transaction, in the order of
 //! field and mask, so that writers with the same values wait for each other and do not deadlock. Of two entries with one field and

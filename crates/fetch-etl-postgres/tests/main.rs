@@ -2,14 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+mod audit;
 mod bisection;
 mod contract;
+mod erase;
 mod errors;
 mod ledger;
 mod migrations;
 mod partitions;
 mod policy;
 mod reading;
+mod reveal;
 mod roles;
 mod rotation;
 mod schema;

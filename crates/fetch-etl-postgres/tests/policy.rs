@@ -1,6 +1,6 @@
 //! The policy in force and the writes under it: who waits for whom, and what is stored when it changes.
 
-use fetch_etl_core::{ErrorClass, POLICY_CHANGED, PolicyStore, Sink, SinkError};
+use fetch_etl_core::{ErrorClass, PolicyStore, Sink, SinkCode, SinkError};
 use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
 use fetch_etl_testing::proxy::{CommitFault, FaultPlan, PgProxy};
 use sqlx::Connection;
@@ -14,7 +14,7 @@ const STORED: &str = "SELECT (SELECT count(*) FROM user_logins) + (SELECT count(
     + (SELECT count(*) FROM etl.quarantine) + (SELECT count(*) FROM etl.pii_vault)";
 
 fn assert_policy_changed(error: &SinkError) {
-    assert_eq!((error.class(), error.to_string().as_str()), (ErrorClass::Fatal, POLICY_CHANGED));
+    assert_eq!((error.class(), error.code()), (ErrorClass::Fatal, Some(SinkCode::POLICY_CHANGED)));
 }
 
 /// Puts a first policy in force and holds the sink to it.

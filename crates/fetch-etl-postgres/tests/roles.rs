@@ -1,6 +1,6 @@
 //! The group roles can do what they are for, and nothing else.
 
-use fetch_etl_core::{ErrorClass, POLICY_CHANGED, PolicyStore, Sink, SinkError};
+use fetch_etl_core::{ErrorClass, PolicyStore, Sink, SinkCode, SinkError};
 use fetch_etl_testing::postgres::TestDatabase;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -76,7 +76,7 @@ async fn a_writer_does_all_that_a_worker_does() {
 
     bench.sink.put_in_force(&policy("second"), Some(first.version)).await.unwrap().unwrap();
     let refused = sink.write(&batch(vec![good("m-5")])).await.unwrap_err();
-    assert_eq!(refused.to_string(), POLICY_CHANGED);
+    assert_eq!(refused.code(), Some(SinkCode::POLICY_CHANGED));
     sink.close().await;
     role.drop(&mut bench).await;
 }

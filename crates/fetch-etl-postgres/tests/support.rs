@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use fetch_etl_core::login::{LoginRow, LoginSchema};
 use fetch_etl_core::{
-    Batch, Delivery, KeyId, MaskPolicy, MaskedValue, Pii, Receipt, SealError, SealedDataKey, Sink, SinkError,
-    Stager, UnixMillis, Vault, VaultEntry, WriteReport,
+    Batch, Delivery, KeyId, MaskPolicy, MaskedValue, Masker, Pii, Receipt, SealError, SealedDataKey, Sink,
+    SinkError, Stager, UnixMillis, Vault, VaultEntry, WriteReport,
 };
 use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
 use fetch_etl_testing::FakeMasker;
@@ -36,6 +36,11 @@ impl Bench {
 
     pub(crate) async fn execute(&mut self, sql: &str) {
         execute(&mut self.outside, sql).await;
+    }
+
+    /// As a worker with a vault writes.
+    pub(crate) async fn write_with_vault(&self, messages: Vec<Message>) -> Result<WriteReport, SinkError> {
+        self.sink.write(&batch_with_vault(messages)).await
     }
 
     /// The only value of the only row.
@@ -108,6 +113,24 @@ pub(crate) fn bad(id: &str) -> Message {
     Message { body: "no JSON".to_owned(), ..good(id) }
 }
 
+/// A login of a person from an address, with a device.
+pub(crate) fn login(id: &str, user: &str, ip: &str, device: &str) -> Message {
+    let body = format!(
+        r#"{{"user_id":"{user}","app_version":"2.3.0","device_type":"android","ip":"{ip}","locale":"US","device_id":"{device}"}}"#
+    );
+    Message { body, ..good(id) }
+}
+
+/// The mask that a value has in these tests.
+pub(crate) fn mask(field: &str, value: &str) -> [u8; 64] {
+    *FakeMasker.mask(field, Pii::wrap(value)).unwrap().digest().unwrap()
+}
+
+/// The same as the database holds it.
+pub(crate) fn mask_text(field: &str, value: &str) -> String {
+    MaskedValue::from_digest(mask(field, value)).to_text()
+}
+
 /// A vault that seals nothing, and everything that it is shown: its entries say by which of the vaults they were made.
 pub(crate) struct FakeVault {
     data_key: Arc<SealedDataKey>,
@@ -139,6 +162,35 @@ impl Vault for FakeVault {
 
 pub(crate) fn batch(messages: Vec<Message>) -> Batch<LoginRow> {
     staged(messages, None)
+}
+
+/// A batch whose values all go to the vault: sealed every time, to nobody; the ciphertext is a piece of the mask.
+pub(crate) fn batch_with_vault(messages: Vec<Message>) -> Batch<LoginRow> {
+    staged(messages, Some(Arc::new(MaskVault)))
+}
+
+struct MaskVault;
+
+impl Vault for MaskVault {
+    fn seal(
+        &self,
+        field: &str,
+        _: &Pii<str>,
+        mask: &MaskedValue,
+        mask_key_id: KeyId,
+    ) -> Result<Option<VaultEntry>, SealError> {
+        let data_key = SealedDataKey { id: [7; 16], recipient_id: "r".into(), bytes: [1, 2, 3].into() };
+        let Some(digest) = mask.digest() else { return Ok(None) };
+        Ok(Some(VaultEntry {
+            field: field.into(),
+            mask: mask.clone(),
+            mask_key_id,
+            data_key: Arc::new(data_key),
+            ciphertext: digest[..20].into(),
+        }))
+    }
+
+    fn stored(&self, _: &[&VaultEntry]) {}
 }
 
 /// A batch with entries for the vault: two for each good message, whose values are the same in all of them.

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use async_trait::async_trait;
 use fetch_etl_core::login::LoginRow;
 use fetch_etl_core::{
-    Batch, ErrorClass, KeyId, MaskPolicy, POLICY_CHANGED, PolicyInForce, PolicyStore, Sink, SinkError,
-    WriteReport,
+    Batch, ErrorClass, KeyId, MaskPolicy, PolicyInForce, PolicyStore, Sink, SinkCode, SinkError, WriteReport,
 };
 use fetch_etl_testing::sink_contract::{
     self, LoginEvents, PolicySink, PolicyStorage, SinkHarness, Store, Stored, login_columns,
@@ -74,7 +73,7 @@ impl Sink<LoginRow> for Worker {
         if !open {
             let class =
                 if self.flaw == Flaw::CallsItRetryable { ErrorClass::BadRow } else { ErrorClass::Fatal };
-            return Err(SinkError::new(class, POLICY_CHANGED));
+            return Err(SinkError::new(class, "changed").with_code(Some(SinkCode::POLICY_CHANGED)));
         }
         if self.flaw == Flaw::LooksBeforeItWaits {
             drop(lock);

@@ -73,7 +73,7 @@ impl Store {
     }
 }
 
-async fn postgres(settings: &SinkSettings) -> Result<PostgresSink, SinkError> {
+pub(crate) async fn postgres(settings: &SinkSettings) -> Result<PostgresSink, SinkError> {
     let sink = PostgresSink::connect(PostgresSinkConfig {
         max_connections: settings.max_connections,
         ledger_retention_days: settings.ledger_retention_days,

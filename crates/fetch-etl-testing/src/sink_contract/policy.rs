@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fetch_etl_core::{
-    Batch, ErrorClass, KeyId, MaskPolicy, POLICY_CHANGED, PolicyInForce, PolicyStore, Sink, SinkError,
+    Batch, ErrorClass, KeyId, MaskPolicy, PolicyInForce, PolicyStore, Sink, SinkCode, SinkError,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -100,7 +100,7 @@ async fn expect_in_force(store: &dyn PolicyStore, version: i64, policy: &MaskPol
 }
 
 fn expect_changed(error: &SinkError) -> Checked {
-    ensure(error.class() == ErrorClass::Fatal && error.to_string().contains(POLICY_CHANGED), || {
+    ensure(error.class() == ErrorClass::Fatal && error.code() == Some(SinkCode::POLICY_CHANGED), || {
         format!("the error does not say that the policy was changed ({}): {error}", error.class())
     })
 }
