@@ -130,7 +130,8 @@ async fn first_seen_values_go_to_the_vault_and_open_for_its_recipient() {
         assert!(ended.stdout.starts_with("received 50 = inserted 50 "), "{}", ended.stdout);
     }
     let mut connection = database.connect().await;
-    let entries: Vec<(String, Vec<u8>, i32, Vec<u8>, Vec<u8>, String, Vec<u8>)> = sqlx::query_as(
+    type Entry = (String, Vec<u8>, i32, Vec<u8>, Vec<u8>, String, Vec<u8>);
+    let entries: Vec<Entry> = sqlx::query_as(
         "SELECT field, mask, mask_key_id, ciphertext, id, recipient_id, sealed_key
         FROM etl.pii_vault JOIN etl.vault_data_keys ON id = dek_id",
     )
