@@ -30,6 +30,11 @@ pub(crate) fn of(summary: &Summary) -> String {
             "lease ran out; that message comes back",
             "leases ran out; those messages come back",
         ),
+        (
+            summary.erased,
+            "row is of a person who was erased; it was stored without its masks",
+            "rows are of persons who were erased; they were stored without their masks",
+        ),
         (summary.unknown_fields, "unknown field was dropped", "unknown fields were dropped"),
         (
             summary.non_canonical,
@@ -59,6 +64,7 @@ pub(crate) fn log(summary: &Summary) {
         ack_failures = summary.ack_failures,
         rejected,
         left_in_queue = summary.left_in_queue,
+        erased = summary.erased,
         unknown_fields = summary.unknown_fields,
         non_canonical = summary.non_canonical,
         "{summary}"
@@ -127,13 +133,15 @@ mod tests {
         summary.returned = 5;
         summary.left_in_queue = 2;
         summary.leases_lost = 1;
+        summary.erased = 1;
         summary.rejected[0].1 = 5;
         assert_eq!(
             of(&summary),
             "received 5 = inserted 0 + duplicates 0 + quarantined 0 + returned 5 + in flight 0\n\
              rejected, each delivery counted: invalid_json 5\n\
              2 rejected messages are left in the queue for its dead-letter policy\n\
-             1 lease ran out; that message comes back\n"
+             1 lease ran out; that message comes back\n\
+             1 row is of a person who was erased; it was stored without its masks\n"
         );
     }
 }

@@ -12,6 +12,8 @@ mod leak_test;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+mod masking;
+#[cfg(test)]
 mod panics;
 #[cfg(test)]
 mod sealing;

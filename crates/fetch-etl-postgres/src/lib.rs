@@ -46,6 +46,17 @@
 //! The vault (`etl.pii_vault`) keeps values sealed to a recipient. [`PostgresSink::find_masks`] finds what it keeps by mask, row or person;
 //! [`PostgresSink::append_audit`] says who looks, before anything is opened; [`Maintenance`] erases a person.
 //!
+//! # The vault
+//! What a batch has for the vault ([`VaultEntry`](fetch_etl_core::VaultEntry)) is stored in the batch's transaction, in the order of
+//! field and mask, so that writers with the same values wait for each other and do not deadlock. Of two entries with one field and
+//! mask the first stays.
+//!
+//! # Roles
+//! Migrating makes three group roles, where it may: `etl_writer` for workers, `etl_analyst` for those who read `user_logins`, and
+//! `etl_reveal` for those who may have values back. A writer can add to the vault and neither read nor change it, and reads of
+//! `user_logins` only the masks and their key ids. What each may do is said in one place, the function `etl.grant_roles` (migration
+//! 0009); `deploy/roles.sql` is for the DBA, where migrating may not create roles.
+//!
 //! # Compile time
 //! All statements but those of the migrator, and of [`PostgresSink::read_as_text`], which finds out the tables' names, are checked against the migrations when this crate is compiled. What the check needs
 //! to know lies in `.sqlx`; no database is needed, and `DATABASE_URL` is not looked at. `cargo xtask prepare` refreshes it.

@@ -5,7 +5,8 @@ use fetch_etl_core::login::LoginRow;
 use fetch_etl_core::{Quarantine, SealedBody, Sink};
 use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
 use fetch_etl_testing::sink_contract::{
-    self, Columns, LoginEvents, QuarantineRow, QuarantineStore, SinkHarness, Store, Stored,
+    self, Columns, LoginEvents, PolicySink, PolicyStorage, QuarantineRow, QuarantineStore, SinkHarness,
+    Store, Stored,
 };
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -104,6 +105,18 @@ impl QuarantineStore<LoginRow> for Bench {
         let config = PostgresSinkConfig { replays: true, ..config(&self.database) };
         Arc::new(PostgresSink::connect(config).await.unwrap())
     }
+}
+
+#[async_trait]
+impl PolicyStorage<LoginRow> for Bench {
+    async fn worker(&self) -> Arc<dyn PolicySink<LoginRow>> {
+        Arc::new(sink_on(&self.database).await)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_are_held_to_the_policy_in_force() {
+    sink_contract::run_on_policies(&OnPostgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
 use fetch_etl_testing::postgres::TestDatabase;
 use sqlx::Connection;
 
-use crate::support::{Bench, Message, bad, batch, config, good, report, sink_on};
+use crate::support::{Bench, Message, bad, batch, blocked_backend, config, good, report, sink_on};
 
 fn assert_failed(error: &SinkError, class: ErrorClass, code: Option<&str>) {
     let found = error.code();
@@ -49,17 +49,6 @@ async fn a_read_only_database_may_become_writable() {
     );
     bench.execute(&format!("ALTER DATABASE \"{name}\" RESET default_transaction_read_only")).await;
     assert_eq!(sink.write(&batch(vec![good("m-1")])).await.unwrap(), report(1, 0, 0));
-}
-
-/// Waits until a session of the sink waits for a lock, and returns its process.
-async fn blocked_backend(bench: &mut Bench) -> i32 {
-    let sql = "SELECT max(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND application_name = 'fetch-etl-test' AND wait_event_type = 'Lock'";
-    loop {
-        if let Some(pid) = bench.one::<Option<i32>>(sql).await {
-            return pid;
-        }
-    }
 }
 
 /// Starts a write that a lock holds up, does something to its session, ends the lock, and returns what became of the write.

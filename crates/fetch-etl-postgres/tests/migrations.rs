@@ -1,7 +1,7 @@
 //! Migrating: several workers at once, beside an application's own migrations, and by roles without rights.
 
 use fetch_etl_core::ErrorClass;
-use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
+use fetch_etl_postgres::PostgresSink;
 use fetch_etl_testing::postgres::TestDatabase;
 use sqlx::migrate::Migrator;
 use tokio::task::JoinSet;
@@ -72,43 +72,46 @@ async fn the_embedded_migrations_are_the_files() {
     assert_eq!(embedded, expected.join(","));
 }
 
-/// A role of its own, since roles belong to the server and outlive a database; dropped with everything it owns.
-struct Role {
-    name: String,
-}
-
-impl Role {
-    async fn create(bench: &mut Bench) -> Self {
-        let name = format!("{}_worker", bench.database.name());
-        bench.execute(&format!("CREATE ROLE \"{name}\" LOGIN")).await;
-        Self { name }
-    }
-
-    async fn drop(self, bench: &mut Bench) {
-        bench.execute(&format!("DROP OWNED BY \"{0}\"; DROP ROLE \"{0}\"", self.name)).await;
-    }
-
-    async fn sink(&self, bench: &Bench) -> PostgresSink {
-        let (_, address) = bench.database.url().split_once('@').unwrap();
-        PostgresSink::connect(PostgresSinkConfig::new(format!("postgres://{}@{address}", self.name)))
-            .await
-            .unwrap()
-    }
-}
-
 #[tokio::test]
 async fn a_worker_needs_no_right_to_make_tables() {
     use fetch_etl_core::Sink;
 
-    use crate::support::{bad, batch};
+    use crate::support::{Role, bad, batch};
 
     let mut bench = Bench::open().await;
-    let role = Role::create(&mut bench).await;
-    let sink = role.sink(&bench).await;
+    let role = Role::create(&mut bench, "worker").await;
+    let sink = role.sink(&bench.database).await;
 
     let denied = sink.write(&batch(vec![good("m-1")])).await.unwrap_err();
     assert_eq!((denied.class(), denied.code().unwrap().as_str()), (ErrorClass::Fatal, "42501"), "{denied}");
 
+    bench.execute(&format!("GRANT etl_writer TO \"{}\"", role.name)).await;
+    sink.check_schema().await.unwrap();
+    assert_eq!(sink.write(&batch(vec![good("m-1"), bad("r-1")])).await.unwrap(), report(1, 0, 1));
+    assert_eq!(sink.migrate().await.unwrap_err().class(), ErrorClass::Fatal);
+    sink.close().await;
+    role.drop(&mut bench).await;
+}
+
+/// Rights that were granted by hand, before there were roles to be a member of.
+#[tokio::test]
+async fn a_role_that_wrote_before_the_roles_came_goes_on_writing() {
+    use fetch_etl_core::Sink;
+
+    use crate::support::{Role, bad, batch};
+
+    let database = TestDatabase::create().await;
+    let mut outside = database.connect().await;
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    let is_newer = |file: &std::path::PathBuf| file.file_name().unwrap().to_str().unwrap() >= "0006";
+    let (newer, older): (Vec<_>, Vec<_>) = files.into_iter().partition(is_newer);
+    for file in older {
+        execute(&mut outside, &std::fs::read_to_string(file).unwrap()).await;
+    }
+    let mut bench = Bench { sink: sink_on(&database).await.into(), outside, database };
+    let role = Role::create(&mut bench, "worker").await;
     let grants = format!(
         "GRANT USAGE ON SCHEMA etl TO \"{0}\";
          GRANT SELECT, INSERT ON user_logins, etl.ledger TO \"{0}\";
@@ -117,9 +120,12 @@ async fn a_worker_needs_no_right_to_make_tables() {
         role.name
     );
     bench.execute(&grants).await;
+    for file in newer {
+        bench.execute(&std::fs::read_to_string(file).unwrap()).await;
+    }
+    let sink = role.sink(&bench.database).await;
     sink.check_schema().await.unwrap();
     assert_eq!(sink.write(&batch(vec![good("m-1"), bad("r-1")])).await.unwrap(), report(1, 0, 1));
-    assert_eq!(sink.migrate().await.unwrap_err().class(), ErrorClass::Fatal);
     sink.close().await;
     role.drop(&mut bench).await;
 }

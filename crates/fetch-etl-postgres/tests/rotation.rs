@@ -50,7 +50,8 @@ async fn every_row_is_brought_up_and_every_other_column_stays() {
     bench.execute("UPDATE user_logins SET masked_ip = 'no mask' WHERE user_id = 'u-3'").await;
     bench.execute("UPDATE user_logins SET mask_key_id = NULL WHERE user_id = 'u-4'").await;
     let done = rotate(&bench, None).await;
-    let expected = RotationProgress { rows: ROWS as u64 - 3, vault_entries: 0, unreadable: 1, finished: true };
+    let expected =
+        RotationProgress { rows: ROWS as u64 - 3, vault_entries: 0, unreadable: 1, finished: true };
     assert_eq!(done, expected);
     let right: i64 = bench
         .one(

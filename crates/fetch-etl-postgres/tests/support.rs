@@ -1,16 +1,16 @@
-//! What all tests use: a migrated database with a sink, and batches.
+//! What all tests use: a migrated database with a sink, batches, and roles.
 
 use std::sync::Arc;
 
 use fetch_etl_core::login::{LoginRow, LoginSchema};
 use fetch_etl_core::{
-    Batch, Delivery, KeyId, MaskedValue, Masker, Pii, Receipt, SealError, SealedDataKey, Sink, SinkError,
-    Stager, UnixMillis, Vault, VaultEntry, WriteReport,
+    Batch, Delivery, KeyId, MaskPolicy, MaskedValue, Masker, Pii, Receipt, SealError, SealedDataKey, Sink,
+    SinkError, Stager, UnixMillis, Vault, VaultEntry, WriteReport,
 };
 use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
 use fetch_etl_testing::FakeMasker;
 use fetch_etl_testing::postgres::TestDatabase;
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 pub(crate) const MILLIS_PER_DAY: i64 = 86_400_000;
 
@@ -131,10 +131,47 @@ pub(crate) fn mask_text(field: &str, value: &str) -> String {
     MaskedValue::from_digest(mask(field, value)).to_text()
 }
 
-/// A vault that seals every value every time, to nobody: its ciphertext is a piece of the mask.
-pub(crate) struct FakeVault;
+/// A vault that seals nothing, and everything that it is shown: its entries say by which of the vaults they were made.
+pub(crate) struct FakeVault {
+    data_key: Arc<SealedDataKey>,
+}
+
+impl FakeVault {
+    pub(crate) fn new(number: u8) -> Arc<Self> {
+        let data_key =
+            SealedDataKey { id: [number; 16], recipient_id: "suite".into(), bytes: [number; 94].into() };
+        Arc::new(Self { data_key: data_key.into() })
+    }
+}
 
 impl Vault for FakeVault {
+    fn seal(
+        &self,
+        field: &str,
+        _: &Pii<str>,
+        mask: &MaskedValue,
+        mask_key_id: KeyId,
+    ) -> Result<Option<VaultEntry>, SealError> {
+        let data_key = Arc::clone(&self.data_key);
+        let ciphertext = [data_key.id[0]; 93].into();
+        Ok(Some(VaultEntry { field: field.into(), mask: mask.clone(), mask_key_id, data_key, ciphertext }))
+    }
+
+    fn stored(&self, _: &[&VaultEntry]) {}
+}
+
+pub(crate) fn batch(messages: Vec<Message>) -> Batch<LoginRow> {
+    staged(messages, None)
+}
+
+/// A batch whose values all go to the vault: sealed every time, to nobody; the ciphertext is a piece of the mask.
+pub(crate) fn batch_with_vault(messages: Vec<Message>) -> Batch<LoginRow> {
+    staged(messages, Some(Arc::new(MaskVault)))
+}
+
+struct MaskVault;
+
+impl Vault for MaskVault {
     fn seal(
         &self,
         field: &str,
@@ -156,12 +193,9 @@ impl Vault for FakeVault {
     fn stored(&self, _: &[&VaultEntry]) {}
 }
 
-pub(crate) fn batch(messages: Vec<Message>) -> Batch<LoginRow> {
-    staged(messages, None)
-}
-
-pub(crate) fn batch_with_vault(messages: Vec<Message>) -> Batch<LoginRow> {
-    staged(messages, Some(Arc::new(FakeVault)))
+/// A batch with entries for the vault: two for each good message, whose values are the same in all of them.
+pub(crate) fn batch_with_entries(messages: Vec<Message>, vault: &Arc<FakeVault>) -> Batch<LoginRow> {
+    staged(messages, Some(Arc::clone(vault) as Arc<dyn Vault>))
 }
 
 fn staged(messages: Vec<Message>, vault: Option<Arc<dyn Vault>>) -> Batch<LoginRow> {
@@ -176,6 +210,28 @@ fn staged(messages: Vec<Message>, vault: Option<Arc<dyn Vault>>) -> Batch<LoginR
     Stager::new(LoginSchema, Arc::new(FakeMasker)).with_vault(vault).stage(deliveries.collect()).batch
 }
 
+/// A masking policy.
+pub(crate) fn policy(methods: &str) -> MaskPolicy {
+    MaskPolicy {
+        methods: methods.to_owned(),
+        key_id: FakeMasker::KEY_ID,
+        key_check: "ab".to_owned(),
+        domain: "default".to_owned(),
+        canonical_version: 1,
+    }
+}
+
+/// Waits until a session of the sink waits for a lock, and returns its process.
+pub(crate) async fn blocked_backend(bench: &mut Bench) -> i32 {
+    let sql = "SELECT max(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'fetch-etl-test' AND wait_event_type = 'Lock'";
+    loop {
+        if let Some(pid) = bench.one::<Option<i32>>(sql).await {
+            return pid;
+        }
+    }
+}
+
 pub(crate) fn report(inserted: u64, duplicates: u64, quarantined: u64) -> WriteReport {
     WriteReport { inserted, duplicates, quarantined, erased: 0 }
 }
@@ -184,4 +240,58 @@ pub(crate) fn report(inserted: u64, duplicates: u64, quarantined: u64) -> WriteR
 pub(crate) fn migrations() -> i64 {
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
     i64::try_from(files.count()).unwrap()
+}
+
+/// A role of its own that can log in, since roles belong to the server and outlive a database.
+pub(crate) struct Role {
+    pub(crate) name: String,
+}
+
+impl Role {
+    pub(crate) async fn create(bench: &mut Bench, suffix: &str) -> Self {
+        let name = format!("{}_{suffix}", bench.database.name());
+        bench.execute(&format!("CREATE ROLE \"{name}\" LOGIN")).await;
+        Self { name }
+    }
+
+    /// A role that has what one of the migration's roles has.
+    pub(crate) async fn member_of(bench: &mut Bench, group: &str) -> Self {
+        let role = Self::create(bench, group).await;
+        bench.execute(&format!("GRANT {group} TO \"{}\"", role.name)).await;
+        role
+    }
+
+    pub(crate) fn quoted(&self) -> String {
+        format!("\"{}\"", self.name)
+    }
+
+    /// Drops it with everything it owns.
+    pub(crate) async fn drop(self, bench: &mut Bench) {
+        bench.execute(&format!("DROP OWNED BY \"{0}\"; DROP ROLE \"{0}\"", self.name)).await;
+    }
+
+    fn url(&self, database: &TestDatabase) -> String {
+        let (_, address) = database.url().split_once('@').unwrap();
+        format!("postgres://{}@{address}", self.name)
+    }
+
+    pub(crate) async fn sink(&self, database: &TestDatabase) -> PostgresSink {
+        PostgresSink::connect(PostgresSinkConfig::new(self.url(database))).await.unwrap()
+    }
+
+    pub(crate) async fn connect(&self, database: &TestDatabase) -> PgConnection {
+        PgConnection::connect(&self.url(database)).await.unwrap()
+    }
+}
+
+/// Checks that the role of the connection lacks the right for each of these.
+pub(crate) async fn assert_denied(connection: &mut PgConnection, statements: &[&str]) {
+    for sql in statements {
+        let error = match sqlx::raw_sql(AssertSqlSafe(*sql)).execute(&mut *connection).await {
+            Ok(_) => panic!("allowed: {sql}"),
+            Err(error) => error,
+        };
+        let code = error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned());
+        assert_eq!(code.as_deref(), Some("42501"), "{sql}: {error}");
+    }
 }

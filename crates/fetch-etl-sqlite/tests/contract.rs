@@ -5,7 +5,8 @@ use fetch_etl_core::login::LoginRow;
 use fetch_etl_core::{Quarantine, SealedBody, Sink};
 use fetch_etl_sqlite::{SqliteSink, SqliteSinkConfig};
 use fetch_etl_testing::sink_contract::{
-    self, Columns, LoginEvents, QuarantineRow, QuarantineStore, SinkHarness, Store, Stored,
+    self, Columns, LoginEvents, PolicySink, PolicyStorage, QuarantineRow, QuarantineStore, SinkHarness,
+    Store, Stored,
 };
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -106,6 +107,18 @@ impl QuarantineStore<LoginRow> for Bench {
         let config = SqliteSinkConfig { replays: true, ..config(&self.directory) };
         Arc::new(SqliteSink::connect(config).await.unwrap())
     }
+}
+
+#[async_trait]
+impl PolicyStorage<LoginRow> for Bench {
+    async fn worker(&self) -> Arc<dyn PolicySink<LoginRow>> {
+        Arc::new(sink_on(&self.directory).await)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_are_held_to_the_policy_in_force() {
+    sink_contract::run_on_policies(&OnSqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod fakes;
 #[cfg(test)]
+mod policies;
+#[cfg(test)]
 #[cfg(feature = "postgres")]
 mod proxy;
 #[cfg(test)]

@@ -107,9 +107,12 @@ async fn follow_policy(
     }
 }
 
-/// What a second signal is to print, once there is something, and what the first one cancels.
-fn stop_on_signal() -> Result<(Arc<OnceLock<Arc<Stats>>>, CancellationToken), Failure> {
-    let stats = Arc::new(OnceLock::<Arc<Stats>>::new());
+/// Counters that a second signal is to print, once there are any.
+type SharedStats = Arc<OnceLock<Arc<Stats>>>;
+
+/// What a second signal prints, and what the first one cancels.
+fn stop_on_signal() -> Result<(SharedStats, CancellationToken), Failure> {
+    let stats = SharedStats::default();
     let at_force = stats.clone();
     let forced = move || {
         if let Some(stats) = at_force.get() {

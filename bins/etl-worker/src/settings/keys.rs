@@ -287,7 +287,7 @@ pub static KEYS: &[Key] = &[
         "vault.cache_values",
         Kind::integer(1_000, 100_000_000, "", ""),
         Integer(1_000_000),
-        "how many values are remembered as kept, so that each is sealed once; some 40 bytes of memory each",
+        "how many values are remembered as kept, so that each is sealed once; some 80 bytes of memory each",
     ),
     key(
         "ledger.retention_days",

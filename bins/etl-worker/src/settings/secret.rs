@@ -3,11 +3,13 @@
 use std::fmt;
 
 use serde::Deserialize;
+use zeroize::Zeroize as _;
 
 /// What stands in the place of a secret.
 pub const HIDDEN: &str = "[hidden]";
 
-/// A secret: its `Debug` prints `[hidden]`, and it has no `Display` and no `Serialize`.
+/// A secret: its `Debug` prints `[hidden]`, and it has no `Display` and no `Serialize`. It is overwritten with zeros when it is dropped;
+/// what the library that reads configurations copied on the way, and the environment, are out of reach.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -21,6 +23,12 @@ impl Secret {
     /// The secret itself, for whoever it is meant for.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

@@ -48,12 +48,14 @@
 //! ```
 //!
 //! A sink whose quarantine operators work on ([`Quarantine`](fetch_etl_core::Quarantine)) has a suite for that, too:
-//! [`run_on_quarantine`].
+//! [`run_on_quarantine`]. And so has one that can be held to a masking policy ([`PolicyStore`](fetch_etl_core::PolicyStore)):
+//! [`run_on_policies`].
 //!
 //! The suite opens a fresh [`Store`] for every check. Run it on a clock that runs (not paused) when the sink does real I/O.
 
 mod checks;
 mod events;
+mod policy;
 mod quarantine;
 mod workbench;
 
@@ -63,6 +65,7 @@ use async_trait::async_trait;
 use fetch_etl_core::{EventSchema, SealedBody, Sink};
 
 pub use events::{Columns, EventSource, LoginEvents, login_columns, utc_date};
+pub use policy::{PolicySink, PolicyStorage, policy_violations, run_on_policies};
 pub use quarantine::{QuarantineStore, run_on_quarantine};
 
 use crate::Violation;

@@ -101,7 +101,7 @@ struct Test<'t> {
 
 impl Test<'_> {
     async fn run(&mut self, seed: u64) -> Result<(), Failure> {
-        let masking = scenarios::keyed_and_sealed()?;
+        let masking = scenarios::keyed_and_sealed(matches!(self.store, Store::Postgres { .. }))?;
         let mut activity = Look::new(self.scanner, Place::nowhere("sessions of the database"));
         self.keyed(&masking, seed, &mut activity).await?;
         self.plain(&mut activity).await?;

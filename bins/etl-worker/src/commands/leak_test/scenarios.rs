@@ -226,15 +226,16 @@ async fn watch(server: &Server, activity: &mut Look<'_>) -> Failure {
     }
 }
 
-/// A worker that masks with a key, and seals what it rejects to somebody whose private key is thrown away here.
-pub(super) fn keyed_and_sealed() -> Result<Vec<(&'static str, String)>, Failure> {
+/// A worker that masks with a key, and seals what it rejects, and first-seen values where there is a vault, to somebody whose private
+/// key is thrown away here.
+pub(super) fn keyed_and_sealed(has_vault: bool) -> Result<Vec<(&'static str, String)>, Failure> {
     // The key protects made-up values for a minute; that nobody can guess it is not needed.
     let key: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(32).collect();
     let pair = KeyPair::generate().map_err(|_| Failure::failed("cannot make a key pair"))?;
-    Ok(vec![
-        ("ETL_MASKING__KEY", STANDARD.encode(key)),
-        ("ETL_QUARANTINE__RECIPIENT", pair.recipient().to_text()),
-    ])
+    let public = pair.recipient().to_text();
+    let vault = has_vault.then(|| ("ETL_VAULT__RECIPIENT", public.clone()));
+    let always = [("ETL_MASKING__KEY", STANDARD.encode(key)), ("ETL_QUARANTINE__RECIPIENT", public)];
+    Ok(always.into_iter().chain(vault).collect())
 }
 
 fn must_end_with(ran: &Ran, exit_code: i32) -> Result<(), Failure> {
