@@ -42,21 +42,16 @@ impl Store {
     /// Connects, and checks that the tables are there; makes none.
     async fn open(settings: SinkSettings) -> Result<Self, Failure> {
         let told = |error: SinkError| sinks::failure(&settings, &error);
-        let (quarantine, sink, policies): (
-            Arc<dyn Quarantine>,
-            Arc<dyn Sink<LoginRow>>,
-            Arc<dyn PolicyStore>,
-        ) = match settings.database.kind() {
+        match settings.database.kind() {
             DatabaseKind::Postgres => {
                 let sink = Arc::new(postgres(&settings).await.map_err(told)?);
-                (sink.clone(), sink.clone(), sink)
+                Ok(Self { quarantine: sink.clone(), policies: sink.clone(), sink, settings })
             }
             DatabaseKind::Sqlite => {
                 let sink = Arc::new(sqlite(&settings).await.map_err(told)?);
-                (sink.clone(), sink.clone(), sink)
+                Ok(Self { quarantine: sink.clone(), policies: sink.clone(), sink, settings })
             }
-        };
-        Ok(Self { settings, quarantine, sink, policies })
+        }
     }
 
     /// What the codes are with which this database refuses rows.
