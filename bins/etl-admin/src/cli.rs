@@ -64,10 +64,11 @@ Examples:
   etl-admin rotate --config etl.toml --dry-run        2. what there is to do
   etl-admin rotate --config etl.toml                  3. the new key in force, all masks brought up
 
-Workers may run: those that have the new key go on with it, others stop and say so. It may be stopped
-at any time, also by kill -9, and run again. Until it is done, rows of the old key do not match new
-ones; mask_key_id tells them apart. The old key stays in the file: a value is masked with both in turn.
-The table grows by what is rewritten, until it is vacuumed. Postgres 14 or newer is much faster.
+Workers may run: those that have the new key go on with it, others stop and say so. It may be
+stopped at any time, also by kill -9, and run again. Until it is done, rows of the old key do not
+match new ones; mask_key_id tells them apart. The old key stays in the file: a value is masked with
+both in turn. The table grows by what is rewritten, until it is vacuumed. Postgres 14 or newer is much
+faster.
 
 Exit codes: 0 everything is of the newest key, 1 failed, or something is left, 2 bad command line or
 configuration.")]
@@ -436,7 +437,8 @@ mod tests {
             ("etl-admin reveal --row m --user u --reason ticket --private-key f", false),
             ("etl-admin reveal --row m --field ip --reason ticket --private-key f", false),
             ("etl-admin reveal --row m --reason x --private-key f", false),
-            ("etl-admin reveal --mask 00 --reason ticket --private-key f", false),
+            ("etl-admin reveal --mask 00 --field ip --reason ticket --private-key f", true),
+            ("etl-admin reveal --mask 00 --field locale --reason ticket --private-key f", false),
             ("etl-admin reveal --row m --reason ticket --level exists", true),
             ("etl-admin reveal --row m --reason ticket --level full --private-key f", false),
             (

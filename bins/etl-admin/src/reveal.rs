@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etl_worker::failure::Failure;
 use fetch_etl_core::Pii;
-use fetch_etl_postgres::{AuditEvent, FoundMask, FoundMasks, KeptValue, Sought};
+use fetch_etl_postgres::{AuditEvent, AuditHead, FoundMask, FoundMasks, KeptValue, Sought};
 use fetch_etl_seal::VaultOpener;
 use zeroize::Zeroizing;
 
@@ -24,9 +24,11 @@ const PARTIAL_CHARS: usize = 4;
 const MASK_START: usize = 16;
 
 pub(crate) async fn run(args: RevealArgs) -> Result<Outcome, Failure> {
+    let mask = args.mask.as_deref().map(mask_from).transpose()?;
+    let sought = sought(&args, mask.as_ref());
     let opener = opener(&args)?;
     let store = PeopleStore::open(&args.config).await?;
-    let found = store.sink.find_masks(sought(&args), args.limit).await;
+    let found = store.sink.find_masks(sought, args.limit).await;
     let found = found.map_err(|error| store.failure(error))?;
     let Actor { os_user, host } = &Actor::of_this_process();
     let event = AuditEvent {
@@ -34,7 +36,7 @@ pub(crate) async fn run(args: RevealArgs) -> Result<Outcome, Failure> {
         host: Some(host),
         action: "reveal",
         reason: &args.why.reason,
-        subject: &subject(&args),
+        subject: &subject(sought),
         level: Some(args.level.as_str()),
         entries: found.kept(),
     };
@@ -64,17 +66,25 @@ fn opener(args: &RevealArgs) -> Result<Option<VaultOpener>, Failure> {
     Ok(Some(VaultOpener::new(key_file::read_private(file, args.insecure_permissions)?)))
 }
 
-fn sought(args: &RevealArgs) -> Sought<'_> {
-    match (&args.mask, &args.row, &args.user) {
-        (Some(mask), ..) => Sought::Mask { mask: &mask.0, field: args.field.as_deref() },
+/// A mask as the table has it.
+fn mask_from(hex: &str) -> Result<[u8; 64], Failure> {
+    // A head of the audit is written in the same form.
+    let head: Result<AuditHead, _> = format!("0:{}", hex.trim()).parse();
+    head.map(|head| head.hash)
+        .map_err(|_| Failure::usage("--mask: expected the 128 hexadecimal characters of a mask"))
+}
+
+fn sought<'a>(args: &'a RevealArgs, mask: Option<&'a [u8; 64]>) -> Sought<'a> {
+    match (mask, &args.row, &args.user) {
+        (Some(mask), ..) => Sought::Mask { mask, field: args.field.as_deref() },
         (None, Some(row), _) => Sought::Row(row),
         (None, None, user) => Sought::User(user.as_deref().unwrap_or_default()),
     }
 }
 
 /// What it is about, for the audit: enough to find it, and nothing of a value.
-fn subject(args: &RevealArgs) -> String {
-    match sought(args) {
+fn subject(sought: Sought<'_>) -> String {
+    match sought {
         Sought::Mask { mask, field } => {
             let start: String = mask.iter().take(MASK_START / 2).map(|byte| format!("{byte:02x}")).collect();
             let field = field.map(|field| format!("{field} ")).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::audit::head_of;
-use crate::support::{Bench, MASKING_KEY, Message, PATIENCE, VALUES, admin, finish, login_of, refused, wait};
+use crate::support::{Bench, Message, PATIENCE, VALUES, admin, finish, login_of, refused, wait};
 
 impl Bench {
     fn erase(&self, args: &str) -> Command {
@@ -60,11 +60,7 @@ async fn neither_a_redelivery_nor_a_replay_nor_a_rotation_brings_a_person_back()
     assert_eq!(bench.replay("--all").expect(0), "replayed 1 message: 1 stored now, 0 stored before\n");
     assert_eq!(bench.state().await, "4 0 2");
 
-    let ring = format!("1:{MASKING_KEY}\n2:{}\n", MASKING_KEY.replace("AAEC", "AAED"));
-    std::fs::write(bench.path("ring.key"), ring).unwrap();
-    let config =
-        format!("[masking]\nkey_file = \"ring.key\"\n[sink]\ndatabase_url = \"{}\"\n", bench.database.url());
-    std::fs::write(bench.path("etl.toml"), config).unwrap();
+    bench.use_two_keys();
     bench.run("rotate").expect(0);
     assert_eq!(bench.state().await, "4 0 2");
     let reveal = "reveal --user u-secret --private-key recipient.key --level full --reveal-personal-data";
@@ -142,6 +138,8 @@ async fn who_goes_over_all_masks_is_alone() {
     for args in ["--yes", "--lift --yes", "--dry-run"] {
         finish(&mut bench.erase(args)).expect_error(1, "another etl-admin is erasing or rotating");
     }
+    bench.use_two_keys();
+    bench.run("rotate").expect_error(1, "another etl-admin is erasing or rotating");
     assert_eq!(bench.state().await, "1 1 2");
     assert_eq!(bench.one::<i64>("SELECT count(*) FROM etl.audit").await, 0);
     sqlx::raw_sql("SELECT pg_advisory_unlock_all()").execute(&mut other).await.unwrap();

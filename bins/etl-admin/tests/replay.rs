@@ -131,7 +131,7 @@ async fn a_body_under_another_messages_key_does_not_open() {
     );
     assert_eq!((bench.rows().await, bench.states().await.as_str()), (1, "open:2 replayed:1"));
     let reveal = "show a --private-key recipient.key --reveal-personal-data";
-    bench.quarantine(reveal).expect_error(1, "it belongs to another message, or was changed after sealing");
+    bench.quarantine(reveal).expect_error(1, "it belongs elsewhere, or was changed after sealing");
 }
 
 /// Killed when the rows are stored and nothing of that is noted yet: the worst moment.

@@ -6,7 +6,7 @@ use fetch_etl_seal::KeyPair;
 use fetch_etl_testing::proxy::{CommitFault, Ending, FaultPlan, PgProxy, Writes};
 
 use crate::audit::head_of;
-use crate::support::{Bench, MASKING_KEY, VALUES, finish, login_of, wait};
+use crate::support::{Bench, VALUES, finish, login_of, wait};
 
 const PARTIAL: &str = "--private-key recipient.key";
 const FULL: &str = "--private-key recipient.key --level full --reveal-personal-data";
@@ -83,7 +83,7 @@ async fn a_mask_leads_to_its_value_and_a_value_to_nothing() {
         "also where nothing was found"
     );
     finish(&mut bench.reveal(&format!("--mask {} {PARTIAL}", VALUES[0])))
-        .expect_usage("expected the 128 hexadecimal characters");
+        .expect_error(2, "expected the 128 hexadecimal characters");
 }
 
 /// Whoever has no key, or another one, was here all the same.
@@ -118,42 +118,44 @@ async fn the_audit_is_written_before_anything_is_opened() {
 }
 
 /// A proxy that knows the audit's writes.
-async fn proxy(bench: &Bench) -> (PgProxy, String) {
+async fn proxy(bench: &Bench) -> (PgProxy, Command) {
     let url = bench.database.url();
     let address = url.split_once("://").unwrap().1.split('/').next().unwrap();
     let address = address.rsplit('@').next().unwrap();
-    let writes = Writes::when(|statement| statement.contains("etl.append_audit"));
+    let writes = Writes::when(|statement| statement.contains("FROM etl.append_audit("));
     let proxy = PgProxy::start_with(address, writes).await.unwrap();
     let through = proxy.url_for(url).unwrap();
-    (proxy, format!("--row m-1 {FULL} --set sink.database_url={through}"))
+    let mut command = bench.reveal(&format!("--row m-1 {FULL}"));
+    command.env("ETL_SINK__DATABASE_URL", through);
+    (proxy, command)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_shown_where_the_audit_is_not_known_to_be_written() {
     let mut bench = bench().await;
-    let (proxy, args) = proxy(&bench).await;
+    let (proxy, mut command) = proxy(&bench).await;
     for (fault, audited) in [
         (CommitFault::Before(Ending::Cut), "nothing"),
         (CommitFault::After(Ending::Reset), "1|reveal|row m-1|full|2|ticket 4711"),
     ] {
         proxy.inject(FaultPlan::next_commit(fault));
-        let mut command = bench.reveal(&args);
-        let ended = tokio::task::spawn_blocking(move || finish(&mut command)).await.unwrap();
+        let child = command.spawn().unwrap();
+        let ended = tokio::task::spawn_blocking(move || wait(child)).await.unwrap();
         assert_eq!(ended.stdout, "", "{fault:?}");
         ended.expect_error(1, "nothing is shown, for the audit could not be written: ");
         assert_eq!(bench.audited().await, audited, "{fault:?}");
     }
-    let mut command = bench.reveal(&args);
-    let said = tokio::task::spawn_blocking(move || finish(&mut command)).await.unwrap().expect(0);
+    let child = command.spawn().unwrap();
+    let said = tokio::task::spawn_blocking(move || wait(child)).await.unwrap().expect(0);
     assert!(said.contains(VALUES[0]), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_before_it_knows_the_row_is_there_and_nothing_was_shown() {
     let mut bench = bench().await;
-    let (proxy, args) = proxy(&bench).await;
+    let (proxy, mut command) = proxy(&bench).await;
     proxy.inject(FaultPlan::next_commit(CommitFault::HoldAfter));
-    let mut child = bench.reveal(&args).spawn().unwrap();
+    let mut child = command.spawn().unwrap();
     proxy.until(|stats| stats.injected.held_after == 1).await;
     child.kill().unwrap();
     assert_eq!(tokio::task::spawn_blocking(move || wait(child)).await.unwrap().stdout, "");
@@ -173,12 +175,13 @@ async fn a_role_that_may_not_append_is_shown_nothing() {
         .await;
     let url = bench.database.url();
     let host = url.split_once("://").unwrap().1.rsplit('@').next().unwrap();
-    let args = format!("--row m-1 {FULL} --set sink.database_url=postgres://{role}:p@{host}");
-    let ended = finish(&mut bench.reveal(&args));
+    let mut command = bench.reveal(&format!("--row m-1 {FULL}"));
+    command.env("ETL_SINK__DATABASE_URL", format!("postgres://{role}:p@{host}"));
+    let ended = finish(&mut command);
     assert_eq!(ended.stdout, "");
     ended.expect_error(1, "nothing is shown, for the audit could not be written: ");
     bench.execute(&format!("GRANT EXECUTE ON FUNCTION etl.append_audit TO {role}")).await;
-    assert!(finish(&mut bench.reveal(&args)).expect(0).contains(VALUES[0]));
+    assert!(finish(&mut command).expect(0).contains(VALUES[0]));
     assert_eq!(bench.one::<String>("SELECT db_role FROM etl.audit").await, role);
     bench.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }
@@ -201,11 +204,7 @@ async fn what_is_missing_is_said_before_anything_is_done() {
 async fn a_rotation_takes_nothing_away_from_those_who_may_know() {
     let mut bench = bench().await;
     let before: String = bench.one("SELECT masked_ip FROM user_logins WHERE message_id = 'm-1'").await;
-    let ring = format!("1:{MASKING_KEY}\n2:{}\n", MASKING_KEY.replace("AAEC", "AAED"));
-    std::fs::write(bench.path("ring.key"), ring).unwrap();
-    let config =
-        format!("[masking]\nkey_file = \"ring.key\"\n[sink]\ndatabase_url = \"{}\"\n", bench.database.url());
-    std::fs::write(bench.path("etl.toml"), config).unwrap();
+    bench.use_two_keys();
     bench.run("rotate").expect(0);
     let after: String = bench.one("SELECT masked_ip FROM user_logins WHERE message_id = 'm-1'").await;
     assert_ne!(before, after);

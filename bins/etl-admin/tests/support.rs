@@ -149,6 +149,15 @@ impl Bench {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
+    /// A configuration with a newer key behind the worker's, for a rotation.
+    pub(crate) fn use_two_keys(&self) {
+        let ring = format!("1:{MASKING_KEY}\n2:{}\n", MASKING_KEY.replace("AAEC", "AAED"));
+        fs::write(self.path("ring.key"), ring).unwrap();
+        let url = self.database.url();
+        let config = format!("[masking]\nkey_file = \"ring.key\"\n[sink]\ndatabase_url = \"{url}\"\n");
+        fs::write(self.path("etl.toml"), config).unwrap();
+    }
+
     /// `etl-admin quarantine …` with the worker's configuration.
     pub(crate) fn command(&self, args: &str) -> Command {
         self.any(&format!("quarantine {args}"))

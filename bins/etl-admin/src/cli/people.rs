@@ -76,16 +76,6 @@ impl Level {
     }
 }
 
-/// A mask from the table.
-#[derive(Debug, Clone)]
-pub(crate) struct MaskArg(pub(crate) [u8; 64]);
-
-fn mask(text: &str) -> Result<MaskArg, &'static str> {
-    // A head's hash has the same form.
-    let head: Result<AuditHead, _> = format!("0:{}", text.trim()).parse();
-    head.map(|head| MaskArg(head.hash)).map_err(|_| "expected the 128 hexadecimal characters of a mask")
-}
-
 fn reason(text: &str) -> Result<String, String> {
     let text = text.trim();
     if REASON_CHARS.contains(&text.chars().count()) {
@@ -110,8 +100,9 @@ pub(crate) struct RevealArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// The value behind this mask, of 128 hexadecimal characters
-    #[arg(long, value_name = "HEX", value_parser = mask)]
-    pub(crate) mask: Option<MaskArg>,
+    // Not parsed here: clap would repeat what is none, and it might be a value.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) mask: Option<String>,
     /// The mask is one of this field
     #[arg(long, value_name = "FIELD", value_parser = ["ip", "device_id"], conflicts_with_all = ["row", "user"])]
     pub(crate) field: Option<String>,
