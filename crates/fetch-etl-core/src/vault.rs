@@ -92,7 +92,7 @@ impl Masker for Keeping<'_> {
             Ok(Some(entry)) => self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry),
             // The row is worth more than the way back from its mask.
             Err(error) => {
-                warn!(event = "vault_seal_failed", error = %error, "a value cannot be revealed later")
+                warn!(event = "vault_seal_failed", error = %error, "a value cannot be revealed later");
             }
         }
         Some(mask)
