@@ -62,9 +62,11 @@ etl-worker knows the message as what it is. It may be stopped at any time and ru
 that was sent and not yet deleted is sent twice, and stored once.
 
 What is rejected again comes back to the dead-letter queue: fix the cause first. No more messages
-are sent than there were at the start.
+are sent than there were at the start; where the queue does not tell (sqs:GetQueueAttributes is
+denied), --limit is required.
 
-Exit codes: 0 everything was sent, 1 something was not, 2 bad command line or configuration.")]
+Exit codes: 0 everything was sent, or as much as --limit says; 1 something was not, or is left in
+the queue; 2 bad command line or configuration.")]
     Redrive(RedriveArgs),
 }
 
@@ -273,7 +275,7 @@ pub(crate) struct RedriveArgs {
     /// The queue to send to: its name, or its URL; the one of the configuration if not set
     #[arg(long, value_name = "QUEUE")]
     pub(crate) to: Option<String>,
-    /// Most messages to send
+    /// Most messages to send; required where the queue does not tell how many it holds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
     /// Say how many messages there are, and do nothing
