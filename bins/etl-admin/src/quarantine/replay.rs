@@ -51,7 +51,7 @@ fn ours(counted: &QuarantineCount, recipient_id: &str) -> Result<u64, Failure> {
     let ours = counted.by_recipient.iter().find(|(id, _)| id == recipient_id).map_or(0, |(_, count)| *count);
     let sealed = counted.messages - counted.without_body;
     if ours == 0 && sealed > 0 {
-        let ids: Vec<_> = counted.by_recipient.iter().map(|(id, _)| id.as_str()).collect();
+        let ids: Vec<_> = counted.by_recipient.iter().map(|(id, _)| harmless(id)).collect();
         return Err(Failure::failed(format!(
             "this key is the recipient {recipient_id}, and none of the {} is sealed to it, but to {}",
             messages(sealed),
@@ -66,7 +66,8 @@ fn ours(counted: &QuarantineCount, recipient_id: &str) -> Result<u64, Failure> {
 fn others(counted: &QuarantineCount, recipient_id: &str) -> String {
     let mut text = String::new();
     for (id, count) in counted.by_recipient.iter().filter(|(id, _)| id != recipient_id) {
-        let _ = writeln!(text, "left out: {}, sealed to another recipient, {id}", messages(*count));
+        let _ =
+            writeln!(text, "left out: {}, sealed to another recipient, {}", messages(*count), harmless(id));
     }
     if counted.without_body > 0 {
         let _ = writeln!(
