@@ -136,6 +136,27 @@ async fn a_message_that_was_stored_and_not_deleted_is_no_second_row_after_a_redr
     assert_eq!(rows, 1);
 }
 
+/// A message that an older version rejected, and left in its queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_a_redrive_made_a_row_is_open_no_more() {
+    let bench = Bench::open().await;
+    bench.send(login("DE", None).body);
+    let staged = Stager::new(Stricter, Arc::new(Sha512Masker)).stage(bench.source.receive(10).await.unwrap());
+    assert_eq!(write(&*bench.sink, staged.batch).await.unwrap().report.quarantined, 1);
+    bench.bury().await;
+    let states =
+        "SELECT string_agg(state || ' as ' || coalesce(closed_by, 'nobody'), ', ') FROM etl.quarantine";
+    let mut outside = bench.database.connect().await;
+    let state: String = sqlx::query_scalar(states).fetch_one(&mut outside).await.unwrap();
+    assert_eq!(state, "open as nobody");
+
+    assert_eq!(bench.redrive(&[]).expect(0), "sent 1 message\n");
+    assert_eq!(bench.work().await.inserted, 1);
+    let state: String = sqlx::query_scalar(states).fetch_one(&mut outside).await.unwrap();
+    let role: String = sqlx::query_scalar("SELECT session_user::text").fetch_one(&mut outside).await.unwrap();
+    assert_eq!(state, format!("replayed as {role}"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redrive_ends_at_its_limit() {
     let bench = Bench::open().await;

@@ -110,8 +110,10 @@ async fn a_message_that_came_again_meanwhile_is_not_stored_twice() {
     let mut bench = Bench::open().await;
     bench.refuse(vec![refused(Some("a"))]).await;
     assert_eq!(bench.work(vec![sent_days_ago(1, refused(Some("a")))], true).await.inserted, 1);
-    assert_eq!(bench.replay("--all").expect(0), "replayed 1 message: 0 stored now, 1 stored before\n");
+    // That closed the entry: nothing is left for the time when the ledger has forgotten the key.
     assert_eq!((bench.rows().await, bench.states().await.as_str()), (1, "replayed:1"));
+    assert_eq!(bench.replay("--all").expect(0), "replayed 0 messages: 0 stored now, 0 stored before\n");
+    assert_eq!(bench.rows().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

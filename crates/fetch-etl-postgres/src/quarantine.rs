@@ -5,6 +5,7 @@ use fetch_etl_core::{
     KeyOrigin, MessageKey, Quarantine, QuarantineCount, QuarantineEntry, QuarantineFilter, SealedBody,
     SealedMessage, SinkError, UnixMillis,
 };
+use sqlx::PgConnection;
 use tokio::time::timeout;
 
 use crate::PostgresSink;
@@ -29,6 +30,34 @@ impl From<&QuarantineFilter> for Bound {
             until: filter.until.map(millis_of),
         }
     }
+}
+
+/// Closes the open entries among `keys` whose messages are rows, as the ledger knows in this very transaction: whichever way
+/// they came, there is nothing left to replay. What the batch itself rejected stays open.
+///
+/// An entry that somebody else holds is left to them: they close it, or reject it again, and waiting for them could end in a
+/// deadlock.
+pub(crate) async fn close_stored(
+    connection: &mut PgConnection,
+    keys: &[String],
+    rejected: &[&str],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"WITH stored AS MATERIALIZED (
+            SELECT q.key FROM etl.quarantine AS q
+            WHERE q.key = ANY ($1::text[]) AND q.key <> ALL ($2::text[]) AND q.state = 'open'
+                AND EXISTS (SELECT FROM etl.ledger AS l WHERE l.key = q.key)
+            FOR UPDATE OF q SKIP LOCKED
+        )
+        UPDATE etl.quarantine AS q SET state = 'replayed', recipient_id = NULL, sealed_body = NULL,
+            closed_at = now(), closed_by = session_user
+        FROM stored WHERE q.key = stored.key"#,
+        keys,
+        rejected as &[&str]
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 #[async_trait]
