@@ -243,6 +243,10 @@ pub(crate) struct ReplayArgs {
     pub(crate) config: ConfigArgs,
     #[command(flatten)]
     pub(crate) chosen: ChosenArgs,
+    /// Replay messages whose producer's key is unusable, too, under the queue's ids: an event that was sent twice becomes two
+    /// rows
+    #[arg(long)]
+    pub(crate) by_queue_id: bool,
     /// The file with the private key, see `etl-admin keygen`
     #[arg(long, value_name = "FILE")]
     pub(crate) private_key: PathBuf,

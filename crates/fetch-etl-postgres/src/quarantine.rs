@@ -114,7 +114,7 @@ impl Quarantine for PostgresSink {
         let bound = Bound::from(filter);
         let mut session = self.sessions.open().await?;
         let query = sqlx::query!(
-            r#"SELECT key AS "key!", by_producer AS "by_producer!", receive_count AS "receive_count!",
+            r#"SELECT key AS "key!", by_producer AS "by_producer!", receive_count AS "receive_count!", field,
                 sealed_body AS "sealed_body!", round(extract(epoch FROM sent_at) * 1000)::bigint AS "sent_at_millis!"
             FROM etl.quarantine_matching($1, $2, $3, $4, $5)
             WHERE recipient_id = $6 AND key > $7 ORDER BY key LIMIT $8"#,
@@ -129,14 +129,13 @@ impl Quarantine for PostgresSink {
         );
         let outcome = timeout(session.patience(), query.fetch_all(&mut *session)).await;
         let rows = session.judge(outcome).map_err(|failure| failure.without_rows())?;
-        let message = |key: String, by_producer, sent_at, receive_count, body| SealedMessage {
-            key: MessageKey::new(key, if by_producer { KeyOrigin::Attribute } else { KeyOrigin::MessageId }),
-            sent_at: UnixMillis::new(sent_at),
-            attempt: u32::try_from(receive_count).unwrap_or(u32::MAX),
-            body: SealedBody::new(recipient_id, body),
-        };
-        let messages = rows.into_iter().map(|row| {
-            message(row.key, row.by_producer, row.sent_at_millis, row.receive_count, row.sealed_body)
+        let origin = |by_producer| if by_producer { KeyOrigin::Attribute } else { KeyOrigin::MessageId };
+        let messages = rows.into_iter().map(|row| SealedMessage {
+            key: MessageKey::new(row.key, origin(row.by_producer)),
+            sent_at: UnixMillis::new(row.sent_at_millis),
+            attempt: u32::try_from(row.receive_count).unwrap_or(u32::MAX),
+            field: row.field,
+            body: SealedBody::new(recipient_id, row.sealed_body),
         });
         Ok(messages.collect())
     }

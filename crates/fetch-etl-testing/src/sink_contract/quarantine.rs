@@ -191,15 +191,15 @@ where
     H::Store: QuarantineStore<RowOf<H>>,
 {
     let bench = Workbench::open(h).await;
-    let body = bench.events.rejected_bodies().swap_remove(0);
+    let bodies = bench.events.rejected_bodies();
     // In an order that is not that of their bytes, in most collations.
     let keys = ["b", "B", "a", "ä", "a b", "A", "'", "\u{10ffff}", "m\n"];
-    let message = |(n, key): (u64, &str)| {
+    let message = |((n, key), body): ((u64, &str), &String)| {
         let origin = if n % 2 == 0 { KeyOrigin::Attribute } else { KeyOrigin::MessageId };
         let sent_at = UnixMillis::new(bench.good(n).sent_at.get() - 7);
         Message { key: key.to_owned(), origin, body: body.clone(), attempt: 4, sent_at }
     };
-    let batch = bench.sealed_batch((0..).zip(keys).map(message));
+    let batch = bench.sealed_batch((0..).zip(keys).zip(bodies.iter().cycle()).map(message));
     bench.write(&batch).await?;
     let quarantine = bench.store.quarantine();
     let mut found = Vec::new();
@@ -214,8 +214,10 @@ where
     let expected = batch.rejects_by_key();
     ensure(found.len() == expected.len(), || format!("{} of {} bodies came", found.len(), expected.len()))?;
     for (found, expected) in found.iter().zip(expected) {
-        let same_message =
-            found.key == *expected.key() && found.sent_at == expected.sent_at() && found.attempt == 4;
+        let same_message = found.key == *expected.key()
+            && found.sent_at == expected.sent_at()
+            && found.attempt == 4
+            && found.field.as_deref() == expected.reject().field.as_deref();
         ensure(same_message && Some(&found.body) == expected.sealed(), || {
             format!("{:?} of {:?} came instead of {:?}", found.key, found.sent_at, expected.sent_at())
         })?;
