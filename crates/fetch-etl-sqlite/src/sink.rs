@@ -330,6 +330,7 @@ mod tests {
         // 2 is FULL: in WAL mode, anything less does not sync at a commit.
         assert_eq!(setting(&sink, "synchronous").await, "2");
         assert_eq!(setting(&sink, "foreign_keys").await, "1");
+        assert_eq!(setting(&sink, "secure_delete").await, "1");
         let waits = sqlx::query_scalar::<_, i64>("PRAGMA busy_timeout").fetch_one(&sink.pool).await.unwrap();
         assert_eq!(waits, 4321);
     }
