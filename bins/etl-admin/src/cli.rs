@@ -23,7 +23,7 @@ Examples:
   etl-admin quarantine replay --config etl.toml --private-key recipient.key --reason wrong_type
   etl-admin redrive --config etl.toml --from login-queue-dead
 
-Exit codes: 0 everything is done, 1 failed, or something is left to do, 2 bad command line or
+Exit codes: 0 done, 1 failed, or something that was asked for is left to do, 2 bad command line or
 configuration."
 )]
 pub(crate) struct Cli {
@@ -129,10 +129,11 @@ row, or was one already, is marked as replayed, and its sealed body is deleted. 
 again stays open, with its new reason. It may be stopped at any time, also by kill -9, and run
 again: nothing is lost, and nothing is stored twice.
 
-Exit codes: 0 all that could be opened is replayed, 1 failed, or something stays open, 2 bad command
-line or configuration.")]
+Exit codes: 0 all that this key was to open is replayed, 1 failed, or something of that stays open,
+2 bad command line or configuration. What is sealed to another key, or kept without a body, is left
+out and does not count.")]
     Replay(ReplayArgs),
-    /// Give rejected messages up: they are marked as discarded, and their sealed bodies are deleted for good
+    /// Give rejected messages up: they are marked as discarded, and their sealed bodies are deleted
     #[command(after_help = "\
 Examples:
   etl-admin quarantine discard --config etl.toml --reason invalid_json --until 30d --dry-run
