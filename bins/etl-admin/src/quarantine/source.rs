@@ -245,9 +245,9 @@ mod tests {
         assert_eq!(
             told,
             [
-                r#"not authentic: it belongs to another message, or was changed after sealing: ["a"]"#,
+                r#"not authentic: it belongs elsewhere, or was changed after sealing: ["a"]"#,
                 r#"sealed in format version 9, which this program does not know (it knows 1): ["newer"]"#,
-                r#"the sealed body is cut off: ["cut"]"#,
+                r#"the end is missing: ["cut"]"#,
             ]
         );
     }
