@@ -18,7 +18,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Finished, Stricter, admin, broken, finish, login, wait};
+use crate::support::{Finished, PATIENCE, Stricter, admin, broken, finish, login, wait};
 
 const QUEUE: &str = "logins";
 const DEAD: &str = "logins-dead";
@@ -218,7 +218,9 @@ async fn a_stop_does_not_wait_for_a_long_poll() {
     bench.hold_dead_letters().await;
     // On this server's clock, the poll would last for ever.
     let child = redrive_at(&bench.server.url()).args(["--set", "source.wait_time_s=20"]).spawn().unwrap();
-    bench.server.queue(DEAD).unwrap().until(|stats| stats.waiting_receives == 1).await;
+    let dead = bench.server.queue(DEAD).unwrap();
+    let waits = tokio::time::timeout(PATIENCE, dead.until(|stats| stats.waiting_receives == 1)).await;
+    assert!(waits.is_ok(), "it never came to waiting: {:?}", wait(child));
     let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(interrupted.unwrap().success());
     let said = wait(child).expect(1);

@@ -165,6 +165,9 @@ impl FromIterator<(Option<String>, u64)> for QuarantineCount {
 
 /// The quarantine that a [`Sink`](crate::Sink) fills, for an operator's tool.
 ///
+/// The sink also closes what it filled: with a row, or with the knowledge that the row is there, it notes the open entry of the
+/// same key as replayed, in the same transaction, unless the very batch rejects that key, too.
+///
 /// The contract suite in `fetch-etl-testing` checks what is said here.
 #[async_trait]
 pub trait Quarantine: Send + Sync {
