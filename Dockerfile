@@ -1,6 +1,8 @@
 # syntax=docker/dockerfile:1
 # docker build -t etl-worker . && docker run --rm etl-worker demo
 # docker build -t etl-admin --target admin . && docker run --rm etl-admin --help
+# Keys that keygen makes must outlive the container, and be whose they are to be:
+# docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/home/nonroot" etl-admin keygen
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
@@ -9,14 +11,15 @@ COPY . .
 ENV SQLX_OFFLINE=true
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --package etl-worker --package etl-admin \
-    && cp target/release/etl-worker target/release/etl-admin /usr/local/bin/
+    cargo build --profile dist --locked --package etl-worker --package etl-admin \
+    && cp target/dist/etl-worker target/dist/etl-admin /usr/local/bin/
 
 # The C library and the root certificates, no shell, no package manager, nobody but user 65532.
 FROM gcr.io/distroless/cc-debian12:nonroot AS base
 LABEL org.opencontainers.image.licenses="MIT OR Apache-2.0"
 COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/fetch-etl/
-# Of that user's own: `demo` writes its database here, `keygen` its keys.
+# Of that user's own: `demo` writes its database here, `keygen` its keys. They are gone with the container unless a directory is
+# mounted here.
 WORKDIR /home/nonroot
 CMD ["--help"]
 

@@ -18,7 +18,8 @@ static MASKERS: LazyLock<[HmacSha512Masker; 2]> = LazyLock::new(|| {
 });
 
 fn mask(field: &str, text: &str) -> MaskedValue {
-    let [prepared, other] = MASKERS.each_ref().map(|masker| masker.mask(field, Pii::wrap(text)).expect("a mask"));
+    let [prepared, other] =
+        MASKERS.each_ref().map(|masker| masker.mask(field, Pii::wrap(text)).expect("a mask"));
     assert!(prepared.digest().is_some_and(|digest| digest.iter().any(|byte| *byte != 0)));
     assert_eq!(prepared, other, "a prepared field's key is another one");
     prepared

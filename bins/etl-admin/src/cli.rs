@@ -27,11 +27,11 @@ Examples:
   etl-admin quarantine list --config etl.toml                what was rejected, and why
   etl-admin quarantine replay --config etl.toml --private-key recipient.key --reason wrong_type
   etl-admin redrive --config etl.toml --from login-queue-dead
-  etl-admin reveal --config etl.toml --private-key vault.key --row MESSAGE_ID --reason \"ticket 4711\"
+  etl-admin reveal --config etl.toml --private-key vault.key --row ID --reason \"ticket 4711\"
   etl-admin erase --config etl.toml --user ID --reason \"request 12\" --dry-run
   etl-admin audit verify --config etl.toml                   who looked, and that nobody changed it
 
-Exit codes: 0 everything is done, 1 failed, or something is left to do, 2 bad command line or
+Exit codes: 0 done, 1 failed, or something that was asked for is left to do, 2 bad command line or
 configuration."
 )]
 pub(crate) struct Cli {
@@ -67,11 +67,11 @@ Examples:
 Workers may run: those that have the new key go on with it, others stop and say so. It may be
 stopped at any time, also by kill -9, and run again. Until it is done, rows of the old key do not
 match new ones; mask_key_id tells them apart. The old key stays in the file: a value is masked with
-both in turn. The table grows by what is rewritten, until it is vacuumed. Postgres 14 or newer is much
-faster.
+both in turn. The table grows by what is rewritten, until it is vacuumed. Postgres 14 or newer is
+much faster.
 
-Exit codes: 0 everything is of the newest key, 1 failed, or something is left, 2 bad command line or
-configuration.")]
+Exit codes: 0 everything is of the newest key, 1 failed, or something is left, 2 bad command line
+or configuration.")]
     Rotate(RotateArgs),
     /// Show the masking policy in force, or put another one in force
     #[command(subcommand)]
@@ -91,9 +91,11 @@ etl-worker knows the message as what it is. It may be stopped at any time and ru
 that was sent and not yet deleted is sent twice, and stored once.
 
 What is rejected again comes back to the dead-letter queue: fix the cause first. No more messages
-are sent than there were at the start.
+are sent than there were at the start; where the queue does not tell (sqs:GetQueueAttributes is
+denied), --limit is required.
 
-Exit codes: 0 everything was sent, 1 something was not, 2 bad command line or configuration.")]
+Exit codes: 0 everything was sent, or as much as --limit says; 1 something was not, or is left in
+the queue; 2 bad command line or configuration.")]
     Redrive(RedriveArgs),
     /// Get the values behind masks back, with the private key and a reason, which the audit keeps
     #[command(after_help = people::REVEAL_HELP)]
@@ -133,9 +135,9 @@ Examples:
   etl-admin policy set --config etl.toml --dry-run
   etl-admin policy set --config etl.toml --yes
 
-From then on workers with the old policy write nothing more: they stop, or go on under the new one if
-their configuration has it. Rows that are stored keep their masks: values are equal only where masks
-were made alike. For another key, etl-admin rotate brings the rows up to it instead.")]
+From then on workers with the old policy write nothing more: they stop, or go on under the new one
+if their configuration has it. Rows that are stored keep their masks: values are equal only where
+masks were made alike. For another key, etl-admin rotate brings the rows up to it instead.")]
     Set(PolicySetArgs),
 }
 
@@ -227,10 +229,11 @@ row, or was one already, is marked as replayed, and its sealed body is deleted. 
 again stays open, with its new reason. It may be stopped at any time, also by kill -9, and run
 again: nothing is lost, and nothing is stored twice.
 
-Exit codes: 0 all that could be opened is replayed, 1 failed, or something stays open, 2 bad command
-line or configuration.")]
+Exit codes: 0 all that this key was to open is replayed, 1 failed, or something of that stays open,
+2 bad command line or configuration. What is sealed to another key, or kept without a body, is left
+out and does not count.")]
     Replay(ReplayArgs),
-    /// Give rejected messages up: they are marked as discarded, and their sealed bodies are deleted for good
+    /// Give rejected messages up: they are marked as discarded, and their sealed bodies are deleted
     #[command(after_help = "\
 Examples:
   etl-admin quarantine discard --config etl.toml --reason invalid_json --until 30d --dry-run
@@ -341,6 +344,10 @@ pub(crate) struct ReplayArgs {
     pub(crate) config: ConfigArgs,
     #[command(flatten)]
     pub(crate) chosen: ChosenArgs,
+    /// Replay messages whose producer's key is unusable, too, under the queue's ids: an event that was sent twice becomes two
+    /// rows
+    #[arg(long)]
+    pub(crate) by_queue_id: bool,
     /// The file with the private key, see `etl-admin keygen`
     #[arg(long, value_name = "FILE")]
     pub(crate) private_key: PathBuf,
@@ -373,7 +380,7 @@ pub(crate) struct RedriveArgs {
     /// The queue to send to: its name, or its URL; the one of the configuration if not set
     #[arg(long, value_name = "QUEUE")]
     pub(crate) to: Option<String>,
-    /// Most messages to send
+    /// Most messages to send; required where the queue does not tell how many it holds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
     /// Say how many messages there are, and do nothing
@@ -409,7 +416,7 @@ mod tests {
             let is_group = ["quarantine", "policy", "audit"].contains(&command.get_name());
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(is_group || help.starts_with("Examples:\n  etl-admin "), "{}", command.get_name());
-            assert!(help.lines().all(|line| line.chars().count() <= 100), "{}", command.get_name());
+            assert!(help.lines().all(|line| line.chars().count() <= 99), "{}", command.get_name());
         }
         check(&Cli::command());
     }

@@ -29,7 +29,9 @@ pub(crate) fn create(path: &Path, mode: u32, line: &str) -> Result<(), Failure> 
             file.write_all(b"\n")?;
             // Whatever the umask says.
             file.set_permissions(Permissions::from_mode(mode))?;
-            file.sync_all()
+            file.sync_all()?;
+            // And the name under which it is found.
+            File::open(directory_of(path))?.sync_all()
         })();
         if written.is_err() {
             // Half a key is none, and would be in the way of the next try.
@@ -41,6 +43,11 @@ pub(crate) fn create(path: &Path, mode: u32, line: &str) -> Result<(), Failure> 
         ErrorKind::AlreadyExists => exists(path),
         kind => Failure::failed(format!("cannot write {}: {kind}", path.display())),
     })
+}
+
+/// The directory that a path without one means, too.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|directory| *directory != Path::new("")).unwrap_or(Path::new("."))
 }
 
 /// Refuses a path where something is already.
@@ -136,4 +143,16 @@ pub(crate) fn read_private(path: &Path, insecure_permissions: bool) -> Result<Ke
         bytes.get(..length).filter(|_| length <= MAX_BYTES).and_then(|bytes| std::str::from_utf8(bytes).ok());
     let text = text.ok_or_else(|| Failure::usage(format!("{shown}: this is no key")))?;
     KeyPair::from_text(text).map_err(|error| Failure::usage(format!("{shown}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_of_a_bare_name_is_the_one_that_we_are_in() {
+        for (path, directory) in [("a.key", "."), ("./a.key", "."), ("b/a.key", "b"), ("/a.key", "/")] {
+            assert_eq!(directory_of(Path::new(path)), Path::new(directory), "{path}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ pub(crate) fn harmless(text: &str) -> String {
 /// Neither a control character nor one that reorders the text around it.
 fn is_harmless(c: char) -> bool {
     !c.is_control()
-        && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        && !matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// "1 message", "1,234 messages".
@@ -30,6 +30,9 @@ mod tests {
     fn what_could_steer_a_terminal_is_spelled_out() {
         assert_eq!(harmless("order-17 é 漢"), "order-17 é 漢");
         assert_eq!(harmless("a\x1b[2J\nb\u{202e}c\u{9b}"), "a\\u{1b}[2J\\u{a}b\\u{202e}c\\u{9b}");
+        for mark in ['\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{2066}', '\u{2069}'] {
+            assert!(harmless(&mark.to_string()).is_ascii(), "{mark:?}");
+        }
     }
 
     #[test]

@@ -39,6 +39,29 @@ async fn a_list_says_what_was_rejected_and_nothing_that_was_in_it() {
     assert!(limited.ends_with("3 messages, of which the newest 2 are shown (--limit)\n"), "{limited}");
 }
 
+/// Whoever can write to the database does not get hold of the operator's terminal.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_the_database_steers_the_terminal() {
+    let mut bench = Bench::open().await;
+    bench.refuse(vec![refused(Some("a")), refused(Some("b"))]).await;
+    bench
+        .execute(
+            "UPDATE etl.quarantine SET reason = E'r\\x1b[2J', sink_code = E'c\\x1b]0;', field = E'f\\u061c',
+                recipient_id = E'id\\x1b[8m'
+            WHERE key = 'a';
+            UPDATE etl.quarantine SET state = 'discarded', closed_at = now(), closed_by = E'by\\u202e' WHERE key = 'b'",
+        )
+        .await;
+    let reveal = "show a --private-key recipient.key --reveal-personal-data";
+    for args in ["list --state all", "show a", "show b", "replay --private-key recipient.key --all", reveal] {
+        let said = bench.quarantine(args);
+        let printed = format!("{}{}", said.stdout, said.stderr);
+        let steers = |c: &char| c.is_control() && *c != '\n' || ['\u{61c}', '\u{202e}'].contains(c);
+        assert_eq!(printed.chars().find(steers), None, "{args}: {printed:?}");
+        assert!(printed.contains("\\u{"), "{args}: {printed:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_shown_only_to_the_holder_of_its_key_who_asks_for_it() {
     let mut bench = Bench::open().await;

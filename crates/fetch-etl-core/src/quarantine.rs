@@ -4,7 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::{MessageKey, RejectReason, SealedBody, SinkError, UnixMillis};
+use crate::{MessageKey, Reject, RejectReason, SealedBody, SinkError, UnixMillis};
 
 /// What became of a quarantined message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,8 +123,18 @@ pub struct SealedMessage {
     pub sent_at: UnixMillis,
     /// How often the queue had delivered it.
     pub attempt: u32,
+    /// The field for which it was rejected at last.
+    pub field: Option<String>,
     /// The body.
     pub body: SealedBody,
+}
+
+impl SealedMessage {
+    /// Whether the producer's key of the message could not be used, and [`key`](Self::key) is the queue's id in its place: by
+    /// that, the ledger does not know the same event that was sent again.
+    pub fn has_unusable_key(&self) -> bool {
+        self.field.as_deref() == Some(Reject::MESSAGE_KEY)
+    }
 }
 
 /// How many messages a filter means, and what is kept of them.

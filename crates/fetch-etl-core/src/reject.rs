@@ -91,6 +91,10 @@ pub struct Reject {
 }
 
 impl Reject {
+    /// What stands in [`field`](Self::field) where the key is to blame that the producer gave the message. Such a message is
+    /// quarantined under the queue's id, which is not its key: the same event, sent again, has another one.
+    pub const MESSAGE_KEY: &'static str = "message key";
+
     /// A reject that concerns the message as a whole.
     pub const fn of_message(reason: RejectReason) -> Self {
         Self { reason, field: None, position: None, length: None }

@@ -167,7 +167,7 @@ pub(crate) fn seal(sealer: Option<&dyn Sealer>, key: &MessageKey, body: &Pii<[u8
 /// Why a key cannot be stored. Falling back to the queue's id, where it is the producer's, would quietly give up what the key is
 /// for.
 pub(crate) fn unusable_key(key: &str) -> Option<Reject> {
-    const FIELD: &str = "message key";
+    const FIELD: &str = Reject::MESSAGE_KEY;
     let chars = key.chars().count();
     if chars == 0 {
         Some(Reject::of_field(RejectReason::EmptyField, FIELD))

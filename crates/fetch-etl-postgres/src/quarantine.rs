@@ -5,6 +5,7 @@ use fetch_etl_core::{
     KeyOrigin, MessageKey, Quarantine, QuarantineCount, QuarantineEntry, QuarantineFilter, SealedBody,
     SealedMessage, SinkError, UnixMillis,
 };
+use sqlx::PgConnection;
 use tokio::time::timeout;
 
 use crate::PostgresSink;
@@ -29,6 +30,34 @@ impl From<&QuarantineFilter> for Bound {
             until: filter.until.map(millis_of),
         }
     }
+}
+
+/// Closes the open entries among `keys` whose messages are rows, as the ledger knows in this very transaction: whichever way
+/// they came, there is nothing left to replay. What the batch itself rejected stays open.
+///
+/// An entry that somebody else holds is left to them: they close it, or reject it again, and waiting for them could end in a
+/// deadlock.
+pub(crate) async fn close_stored(
+    connection: &mut PgConnection,
+    keys: &[String],
+    rejected: &[&str],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"WITH stored AS MATERIALIZED (
+            SELECT q.key FROM etl.quarantine AS q
+            WHERE q.key = ANY ($1::text[]) AND q.key <> ALL ($2::text[]) AND q.state = 'open'
+                AND EXISTS (SELECT FROM etl.ledger AS l WHERE l.key = q.key)
+            FOR UPDATE OF q SKIP LOCKED
+        )
+        UPDATE etl.quarantine AS q SET state = 'replayed', recipient_id = NULL, sealed_body = NULL,
+            closed_at = now(), closed_by = session_user
+        FROM stored WHERE q.key = stored.key"#,
+        keys,
+        rejected as &[&str]
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 #[async_trait]
@@ -85,7 +114,7 @@ impl Quarantine for PostgresSink {
         let bound = Bound::from(filter);
         let mut session = self.sessions.open().await?;
         let query = sqlx::query!(
-            r#"SELECT key AS "key!", by_producer AS "by_producer!", receive_count AS "receive_count!",
+            r#"SELECT key AS "key!", by_producer AS "by_producer!", receive_count AS "receive_count!", field,
                 sealed_body AS "sealed_body!", round(extract(epoch FROM sent_at) * 1000)::bigint AS "sent_at_millis!"
             FROM etl.quarantine_matching($1, $2, $3, $4, $5)
             WHERE recipient_id = $6 AND key > $7 ORDER BY key LIMIT $8"#,
@@ -100,14 +129,13 @@ impl Quarantine for PostgresSink {
         );
         let outcome = timeout(session.patience(), query.fetch_all(&mut *session)).await;
         let rows = session.judge(outcome).map_err(|failure| failure.without_rows())?;
-        let message = |key: String, by_producer, sent_at, receive_count, body| SealedMessage {
-            key: MessageKey::new(key, if by_producer { KeyOrigin::Attribute } else { KeyOrigin::MessageId }),
-            sent_at: UnixMillis::new(sent_at),
-            attempt: u32::try_from(receive_count).unwrap_or(u32::MAX),
-            body: SealedBody::new(recipient_id, body),
-        };
-        let messages = rows.into_iter().map(|row| {
-            message(row.key, row.by_producer, row.sent_at_millis, row.receive_count, row.sealed_body)
+        let origin = |by_producer| if by_producer { KeyOrigin::Attribute } else { KeyOrigin::MessageId };
+        let messages = rows.into_iter().map(|row| SealedMessage {
+            key: MessageKey::new(row.key, origin(row.by_producer)),
+            sent_at: UnixMillis::new(row.sent_at_millis),
+            attempt: u32::try_from(row.receive_count).unwrap_or(u32::MAX),
+            field: row.field,
+            body: SealedBody::new(recipient_id, row.sealed_body),
         });
         Ok(messages.collect())
     }

@@ -12,6 +12,7 @@ use crate::columns::{RejectColumns, RowColumns};
 use crate::error::Failure;
 use crate::ledger::Ledger;
 use crate::policy::Fence;
+use crate::quarantine::close_stored;
 use crate::session::Sessions;
 use crate::vault::Entries;
 
@@ -160,6 +161,7 @@ async fn store_suspects(
         if stored.suspects.is_empty() {
             if stored.in_force {
                 batch.entries.store(&mut transaction, &stored.erased).await?;
+                close_stored(&mut transaction, &looked_up.keys, &batch.rejects.keys).await?;
             }
             transaction.commit().await?;
             return Ok(stored);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fetch_etl_core::login::LoginSchema;
 use fetch_etl_core::pipeline::{Pipeline, PipelineConfig};
-use fetch_etl_core::{ErrorClass, Sink, UnixMillis};
+use fetch_etl_core::{ErrorClass, KeyId, MaskPolicy, PolicyStore, Sink, UnixMillis};
 use fetch_etl_testing::{FakeMasker, InMemorySource};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -62,6 +62,28 @@ async fn a_batch_with_a_known_reject_is_stored_whole() {
     messages.push(bad("r"));
     assert_eq!(bench.write(messages.clone()).await.unwrap(), report(10, 0, 1));
     assert_eq!(bench.write(messages).await.unwrap(), report(0, 10, 1));
+}
+
+/// It is looked up in the ledger, and then nothing is stored.
+#[tokio::test]
+async fn an_entry_stays_open_where_its_row_is_held_back_by_a_new_policy() {
+    let mut bench = Bench::open().await;
+    let policy = MaskPolicy {
+        methods: "ip=sha512".to_owned(),
+        key_id: KeyId::UNKEYED,
+        key_check: String::new(),
+        domain: "default".to_owned(),
+        canonical_version: 1,
+    };
+    let first = bench.sink.put_in_force(&policy, None).await.unwrap().unwrap();
+    bench.sink.hold_to(first.version);
+    bench.write(vec![bad("m")]).await.unwrap();
+    let second = MaskPolicy { domain: "other".to_owned(), ..policy };
+    bench.sink.put_in_force(&second, Some(first.version)).await.unwrap().unwrap();
+    let error = bench.write(vec![good("m")]).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Fatal);
+    assert_eq!(bench.one::<String>("SELECT state FROM etl.quarantine").await, "open");
+    assert!(bench.keys().await.is_empty());
 }
 
 /// All start together, and each batch is written by several.

@@ -26,6 +26,8 @@ pub(crate) fn options(config: &SqliteSinkConfig) -> Result<SqliteConnectOptions,
         .busy_timeout(config.busy_timeout)
         // A commit is on the disk when it returns. (It is SQLite's default, unless it was compiled with another one.)
         .synchronous(SqliteSynchronous::Full)
+        // What is deleted, above all a sealed body that is given up, is overwritten instead of left in free pages.
+        .pragma("secure_delete", "ON")
         .disable_statement_logging())
 }
 

@@ -88,7 +88,7 @@ impl Quarantine for SqliteSink {
     ) -> Result<Vec<SealedMessage>, SinkError> {
         let Bound { keys, reasons, states, since, until } = filter.into();
         let query = sqlx::query!(
-            r#"SELECT key AS "key!", by_producer AS "by_producer!: bool", receive_count AS "receive_count!",
+            r#"SELECT key AS "key!", by_producer AS "by_producer!: bool", receive_count AS "receive_count!", field,
                 sealed_body AS "sealed_body!", CAST(round(unixepoch(sent_at, 'subsec') * 1000) AS INTEGER) AS "sent_at_millis!: i64"
             FROM etl_quarantine
             WHERE (?1 = '[]' OR key IN (SELECT value FROM json_each(?1)))
@@ -113,6 +113,7 @@ impl Quarantine for SqliteSink {
             key: MessageKey::new(row.key, origin(row.by_producer)),
             sent_at: UnixMillis::new(row.sent_at_millis),
             attempt: u32::try_from(row.receive_count).unwrap_or(u32::MAX),
+            field: row.field,
             body: SealedBody::new(recipient_id, row.sealed_body),
         });
         Ok(messages.collect())

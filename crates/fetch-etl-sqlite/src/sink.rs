@@ -91,7 +91,7 @@ impl SqliteSink {
             transaction.rollback().await?;
             return Ok(None);
         }
-        let inserted = store_rows(&mut transaction, batch.rows()).await?;
+        let inserted = store_rows(&mut transaction, batch).await?;
         for rejected in batch.rejects_by_key() {
             store_reject(&mut transaction, rejected, self.replays).await?;
         }
@@ -166,11 +166,11 @@ impl fmt::Debug for SqliteSink {
 
 /// Stores the rows whose keys are new and returns how many they were. Nobody else writes in between, so looking first and
 /// recording afterwards is exact.
-async fn store_rows(connection: &mut SqliteConnection, rows: &[Masked<LoginRow>]) -> sqlx::Result<u64> {
-    if rows.is_empty() {
+async fn store_rows(connection: &mut SqliteConnection, batch: &Batch<LoginRow>) -> sqlx::Result<u64> {
+    if batch.rows().is_empty() {
         return Ok(0);
     }
-    let json = json_of(rows)?;
+    let json = json_of(batch.rows())?;
     let inserted = sqlx::query!(
         "INSERT INTO user_logins (
             message_id, create_date, user_id, device_type, masked_ip, masked_device_id, locale, app_version, app_version_text,
@@ -190,9 +190,32 @@ async fn store_rows(connection: &mut SqliteConnection, rows: &[Masked<LoginRow>]
         ON CONFLICT (key) DO NOTHING",
         json
     )
+    .execute(&mut *connection)
+    .await?;
+    close_stored(connection, &json, batch.rejects()).await?;
+    Ok(inserted.rows_affected())
+}
+
+/// Closes the open entries of messages that are rows now, or were before: whichever way they came, there is nothing left to
+/// replay. What the batch itself rejects stays open.
+async fn close_stored(
+    connection: &mut SqliteConnection,
+    rows: &str,
+    rejects: &[Rejected],
+) -> sqlx::Result<()> {
+    let rejected: Vec<_> = rejects.iter().map(|rejected| rejected.key().as_str()).collect();
+    let rejected = serde_json::Value::from(rejected).to_string();
+    sqlx::query!(
+        "UPDATE etl_quarantine SET state = 'replayed', recipient_id = NULL, sealed_body = NULL,
+            closed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+        WHERE state = 'open' AND key IN (SELECT value ->> 0 FROM json_each(?1))
+            AND key NOT IN (SELECT value FROM json_each(?2))",
+        rows,
+        rejected
+    )
     .execute(connection)
     .await?;
-    Ok(inserted.rows_affected())
+    Ok(())
 }
 
 /// The rows as a JSON array of arrays, each key once: SQLite takes no arrays, and a statement for each row would cost a
@@ -307,6 +330,7 @@ mod tests {
         // 2 is FULL: in WAL mode, anything less does not sync at a commit.
         assert_eq!(setting(&sink, "synchronous").await, "2");
         assert_eq!(setting(&sink, "foreign_keys").await, "1");
+        assert_eq!(setting(&sink, "secure_delete").await, "1");
         let waits = sqlx::query_scalar::<_, i64>("PRAGMA busy_timeout").fetch_one(&sink.pool).await.unwrap();
         assert_eq!(waits, 4321);
     }

@@ -82,5 +82,5 @@ pub use connect::{ConnectError, ConnectErrorKind};
 pub use endpoint::InvalidUrl;
 pub use message::{ORIGIN_ATTRIBUTE, ORIGIN_SENT_ATTRIBUTE};
 pub use policy::QueuePolicy;
-pub use redrive::{Redrive, Step};
+pub use redrive::{Received, Redrive, Tally};
 pub use source::SqsSource;

@@ -1,11 +1,12 @@
 //! Sending the messages of a dead-letter queue to their queue again, as the messages that they were.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use aws_sdk_sqs::types::{
     Message, MessageAttributeValue, MessageSystemAttributeName, SendMessageBatchRequestEntry,
 };
-use fetch_etl_core::{MessageSource as _, QueueDepth, SourceError};
+use fetch_etl_core::{MessageSource as _, Pii, QueueDepth, SourceError};
 
 use crate::batch::{self, Outcomes};
 use crate::connect::ConnectError;
@@ -24,31 +25,62 @@ const MAX_ATTRIBUTES: usize = 10;
 ///
 /// SQS's own redrive gives every message a new id and a new time of sending. This one adds two message attributes,
 /// [`ORIGIN_ATTRIBUTE`] and [`ORIGIN_SENT_ATTRIBUTE`], in which [`SqsSource`] finds the first ones. A message is sent first
-/// and deleted then: one whose deletion failed is sent twice, and known as the same.
+/// and deleted then: one whose deletion failed comes back, and is not sent again in this run; another run sends it again, known
+/// as the same.
 ///
-/// It needs `sqs:ReceiveMessage` and `sqs:DeleteMessage` on the one queue, and `sqs:SendMessage` on the other.
+/// On the dead-letter queue it needs `sqs:ReceiveMessage` and `sqs:DeleteMessage`, on the other `sqs:SendMessage`; on both
+/// `sqs:GetQueueUrl` where they are named, and `sqs:GetQueueAttributes`, without which leases are of 30 s and
+/// [`depth`](Self::depth) is not known. Whoever calls it until nothing comes any more must have another end where the depth is
+/// not known: messages that are rejected again come back, as new ones.
 #[derive(Debug)]
 pub struct Redrive {
     from: SqsSource,
     to: SqsSource,
+    sent: u64,
+    /// Ids of messages that are not sent: they come back each time that their lease ends, and count once.
+    left: HashSet<Box<str>>,
+    /// Ids of messages that were sent and, as far as is known, not deleted yet.
+    undeleted: HashSet<Box<str>>,
 }
 
-/// What became of the messages of one receive.
+/// What became of the messages so far, each counted once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Step {
-    /// Messages that came.
-    pub received: u64,
-    /// Of these, those that were sent.
+pub struct Tally {
+    /// Messages that were sent.
     pub sent: u64,
-    /// Of those that were sent, such that could not be deleted: they will be sent again.
+    /// Messages that were not sent and stay where they are: the queue refused them, or they cannot be sent so that they are
+    /// known again.
+    pub left: u64,
+    /// Of those that were sent, such that could not be deleted: another run would send them again.
     pub undeleted: u64,
+}
+
+/// What one receive brought.
+pub struct Received {
+    parcels: Vec<Parcel>,
+    /// Ids of messages that cannot be sent so that they are known again.
+    unsendable: Vec<Box<str>>,
+}
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { parcels, unsendable } = self;
+        write!(f, "Received({} messages)", parcels.len() + unsendable.len())
+    }
 }
 
 /// A message on its way.
 struct Parcel {
+    id: Box<str>,
     receipt: String,
-    body: String,
+    body: Pii<String>,
     attributes: HashMap<String, MessageAttributeValue>,
+}
+
+/// What is left of a parcel once it is sent: what deletes its message.
+struct Stub {
+    id: Box<str>,
+    receipt: String,
 }
 
 impl Redrive {
@@ -64,7 +96,7 @@ impl Redrive {
                 "the messages would come from and go to the same queue".to_owned(),
             ));
         }
-        Ok(Self { from, to })
+        Ok(Self { from, to, sent: 0, left: HashSet::new(), undeleted: HashSet::new() })
     }
 
     /// How many messages the dead-letter queue holds; `None` where it does not tell.
@@ -75,24 +107,53 @@ impl Redrive {
         self.from.depth().await
     }
 
-    /// Receives at most `max` messages, at most 10, and moves them. What could not be sent stays where it is, invisible until
-    /// its visibility timeout ends.
-    ///
-    /// # Errors
-    /// The queue did not answer. What was sent before its deletion failed will be sent again.
-    pub async fn step(&self, max: usize) -> Result<Step, SourceError> {
-        let messages = self.receive(max.min(MAX_BATCH)).await?;
-        let mut step = Step { received: messages.len() as u64, ..Step::default() };
-        let parcels = messages.into_iter().filter_map(Parcel::new).collect();
-        for parcels in batches(parcels) {
-            let (sent, undeleted) = self.forward(parcels).await?;
-            step.sent += sent;
-            step.undeleted += undeleted;
-        }
-        Ok(step)
+    /// What became of the messages so far: right after an error, too.
+    pub fn tally(&self) -> Tally {
+        Tally { sent: self.sent, left: self.left.len() as u64, undeleted: self.undeleted.len() as u64 }
     }
 
-    async fn receive(&self, max: usize) -> Result<Vec<Message>, Failure> {
+    /// Receives at most `max` messages, at most 10: one long poll of the dead-letter queue's configured wait.
+    ///
+    /// **Cancel-safety.** Dropping it closes the connection. Messages that SQS had handed out by then stay invisible for the
+    /// visibility timeout and come back; none is lost, and none counts.
+    ///
+    /// # Errors
+    /// The queue did not answer.
+    pub async fn receive(&self, max: usize) -> Result<Received, SourceError> {
+        let messages = self.ask(max.min(MAX_BATCH)).await?;
+        let mut received = Received { parcels: Vec::new(), unsendable: Vec::new() };
+        for message in messages {
+            match Parcel::new(message) {
+                Ok(parcel) => received.parcels.push(parcel),
+                Err(id) => received.unsendable.push(id),
+            }
+        }
+        Ok(received)
+    }
+
+    /// Sends what was received and deletes what was sent. What could not be sent stays where it is, invisible until its
+    /// visibility timeout ends. Says whether that changed the [`tally`](Self::tally): it did not where nothing came but what
+    /// had been left before.
+    ///
+    /// **Cancel-safety.** None: what is sent by then and not deleted will be sent again.
+    ///
+    /// # Errors
+    /// A queue did not answer. The [`tally`](Self::tally) has what was done before that; the rest comes back.
+    pub async fn forward(&mut self, received: Received) -> Result<bool, SourceError> {
+        let before = self.tally();
+        let Received { parcels, unsendable } = received;
+        self.left.extend(unsendable);
+        let (sent, others): (Vec<_>, Vec<_>) =
+            parcels.into_iter().partition(|parcel| self.undeleted.contains(&parcel.id));
+        self.delete(sent.iter().map(Parcel::stub).collect()).await?;
+        let news = others.into_iter().filter(|parcel| !self.left.contains(&parcel.id)).collect();
+        for parcels in batches(news) {
+            self.forward_batch(parcels).await?;
+        }
+        Ok(self.tally() != before)
+    }
+
+    async fn ask(&self, max: usize) -> Result<Vec<Message>, Failure> {
         if max == 0 {
             return Ok(Vec::new());
         }
@@ -111,22 +172,30 @@ impl Redrive {
         Ok(answer.messages.unwrap_or_default())
     }
 
-    /// Sends messages and deletes those that were sent; says how many were sent, and how many of these not deleted.
-    async fn forward(&self, parcels: Vec<Parcel>) -> Result<(u64, u64), Failure> {
-        let receipts: Vec<_> = parcels.iter().map(|parcel| parcel.receipt.clone()).collect();
+    async fn forward_batch(&mut self, parcels: Vec<Parcel>) -> Result<(), Failure> {
+        let stubs: Vec<_> = parcels.iter().map(Parcel::stub).collect();
         let outcomes = self.send(parcels).await?;
-        let sent: Vec<_> =
-            receipts.into_iter().zip(outcomes.reasons()).filter(|(_, reason)| reason.is_none()).collect();
-        let count = sent.len();
-        if count == 0 {
-            return Ok((0, 0));
+        let (sent, refused): (Vec<_>, Vec<_>) =
+            stubs.into_iter().zip(outcomes.reasons()).partition(|(_, reason)| reason.is_none());
+        self.sent += sent.len() as u64;
+        self.left.extend(refused.into_iter().map(|(stub, _)| stub.id));
+        self.delete(sent.into_iter().map(|(stub, _)| stub).collect()).await
+    }
+
+    async fn delete(&mut self, stubs: Vec<Stub>) -> Result<(), Failure> {
+        if stubs.is_empty() {
+            return Ok(());
         }
-        let outcomes = self
-            .from
-            .delete(&self.from.clients.asking, sent.iter().map(|(receipt, _)| receipt.as_str()))
-            .await?;
-        let undeleted = outcomes.reasons().filter(Option::is_some).count();
-        Ok((count as u64, undeleted as u64))
+        // Until the queue says otherwise: it may not answer at all.
+        self.undeleted.extend(stubs.iter().map(|stub| stub.id.clone()));
+        let receipts = stubs.iter().map(|stub| stub.receipt.as_str());
+        let outcomes = self.from.delete(&self.from.clients.asking, receipts).await?;
+        for (stub, reason) in stubs.iter().zip(outcomes.reasons()) {
+            if reason.is_none() {
+                self.undeleted.remove(&stub.id);
+            }
+        }
+        Ok(())
     }
 
     async fn send(&self, parcels: Vec<Parcel>) -> Result<Outcomes, Failure> {
@@ -134,7 +203,8 @@ impl Redrive {
         let entry = |(index, parcel): (usize, Parcel)| {
             SendMessageBatchRequestEntry::builder()
                 .id(batch::id(index))
-                .message_body(parcel.body)
+                // A copy that nobody zeroizes: the SDK takes nothing else.
+                .message_body(parcel.body.expose())
                 .set_message_attributes(Some(parcel.attributes))
                 .build()
                 .map_err(|_| Failure::of_entry(SEND, Reason::NotBuilt, None))
@@ -149,25 +219,25 @@ impl Redrive {
 }
 
 impl Parcel {
-    /// `None` for a message that cannot be sent so that it is known again: it has no id, or no room for our attributes.
-    fn new(message: Message) -> Option<Self> {
+    /// The id alone of a message that cannot be sent so that it is known again: it has no id, or no room for our attributes.
+    fn new(message: Message) -> Result<Self, Box<str>> {
+        let body = Pii::new(message.body.unwrap_or_default());
         let sent = message
             .attributes
             .as_ref()
             .and_then(|attributes| attributes.get(&MessageSystemAttributeName::SentTimestamp).cloned());
-        let mut attributes = message.message_attributes.unwrap_or_default();
-        // One that was redriven before says already which message it is.
-        if !attributes.contains_key(ORIGIN_ATTRIBUTE) {
-            attributes.insert(ORIGIN_ATTRIBUTE.to_owned(), attribute("String", message.message_id?)?);
-            if let Some(sent) = sent {
-                attributes.insert(ORIGIN_SENT_ATTRIBUTE.to_owned(), attribute("Number", sent)?);
-            }
-        }
-        let (receipt, body) = (message.receipt_handle?, message.body.unwrap_or_default());
-        let parcel = Self { receipt, body, attributes };
+        let id = message.message_id.unwrap_or_default();
+        let attributes = with_origin(message.message_attributes.unwrap_or_default(), &id, sent);
+        let (id, receipt) = (id.into_boxed_str(), message.receipt_handle);
+        let (Some(attributes), Some(receipt)) = (attributes, receipt) else { return Err(id) };
+        let parcel = Self { id, receipt, body, attributes };
         // SQS would refuse the whole batch for it.
         let fits = parcel.attributes.len() <= MAX_ATTRIBUTES && parcel.bytes() <= MAX_BATCH_BYTES;
-        fits.then_some(parcel)
+        if fits { Ok(parcel) } else { Err(parcel.id) }
+    }
+
+    fn stub(&self) -> Stub {
+        Stub { id: self.id.clone(), receipt: self.receipt.clone() }
     }
 
     /// What it counts against the bound of a batch.
@@ -177,8 +247,28 @@ impl Parcel {
             let binary = value.binary_value().map_or(0, |blob| blob.as_ref().len());
             name.len() + value.data_type().len() + text + binary
         };
-        self.body.len() + self.attributes.iter().map(attribute).sum::<usize>()
+        self.body.expose().len() + self.attributes.iter().map(attribute).sum::<usize>()
     }
+}
+
+/// Adds which message it is, and since when. `None` where that cannot be said.
+fn with_origin(
+    mut attributes: HashMap<String, MessageAttributeValue>,
+    id: &str,
+    sent: Option<String>,
+) -> Option<HashMap<String, MessageAttributeValue>> {
+    // One that was redriven before says so already.
+    if attributes.contains_key(ORIGIN_ATTRIBUTE) {
+        return Some(attributes);
+    }
+    if id.is_empty() {
+        return None;
+    }
+    attributes.insert(ORIGIN_ATTRIBUTE.to_owned(), attribute("String", id.to_owned())?);
+    if let Some(sent) = sent {
+        attributes.insert(ORIGIN_SENT_ATTRIBUTE.to_owned(), attribute("Number", sent)?);
+    }
+    Some(attributes)
 }
 
 fn attribute(data_type: &str, value: String) -> Option<MessageAttributeValue> {

@@ -9,7 +9,7 @@ use fetch_etl_core::MessageSource;
 use fetch_etl_sqs::{ORIGIN_ATTRIBUTE, SqsSource};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
-use tracing::{Event, Subscriber};
+use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::scripted::{Answer, Scripted};
@@ -91,7 +91,11 @@ async fn fail_at_everything() {
 #[tokio::test(flavor = "current_thread")]
 async fn our_own_lines_hold_nothing_of_a_message_at_any_level() {
     let log = Everything::default();
+    // With one subscriber alone, tracing asks the thread that comes by a line first whether anybody wants it, and remembers a no
+    // for all threads; other tests run on threads without one. With two it asks all subscribers.
+    let _second = Dispatch::new(tracing_subscriber::registry().with(Everything::default()));
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log.clone()));
+    tracing::callsite::rebuild_interest_cache();
     let local = Local::start().await;
     use_everything(&local).await;
     fail_at_everything().await;

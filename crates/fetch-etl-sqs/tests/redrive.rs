@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use aws_sdk_sqs::primitives::Blob;
 use aws_sdk_sqs::types::MessageAttributeValue;
-use fetch_etl_core::{Delivery, UnixMillis};
-use fetch_etl_local_sqs::{Clock, LocalSqs, ManualClock, QueueConfig, RunningServer};
-use fetch_etl_sqs::{Queue, Redrive, SqsConfig, SqsSource, Step};
+use fetch_etl_core::{Delivery, ErrorClass, SourceError, UnixMillis};
+use fetch_etl_local_sqs::{
+    CallAction, Clock, FaultKind, FaultPlan, LocalSqs, ManualClock, QueueConfig, RunningServer,
+};
+use fetch_etl_sqs::{Queue, Redrive, SqsConfig, SqsSource, Tally};
 
 use crate::support::{QUEUE, at, committed, receive, text};
 use fetch_etl_core::MessageSource as _;
@@ -56,8 +58,14 @@ impl Pair {
     }
 }
 
-fn step(received: u64, sent: u64) -> Step {
-    Step { received, sent, ..Step::default() }
+fn tally(sent: u64, left: u64, undeleted: u64) -> Tally {
+    Tally { sent, left, undeleted }
+}
+
+/// One receive and what it brings; whether that was anything new.
+async fn step(redrive: &mut Redrive) -> Result<bool, SourceError> {
+    let received = redrive.receive(10).await?;
+    redrive.forward(received).await
 }
 
 fn identity(delivery: &Delivery) -> (String, Option<String>, Option<UnixMillis>) {
@@ -67,20 +75,21 @@ fn identity(delivery: &Delivery) -> (String, Option<String>, Option<UnixMillis>)
 #[tokio::test]
 async fn a_message_is_the_same_however_often_it_is_redriven() {
     let pair = Pair::start().await;
-    let (source, redrive) = (pair.source().await, pair.redrive().await);
+    let (source, mut redrive) = (pair.source().await, pair.redrive().await);
     pair.server.queue(QUEUE).unwrap().send_many(["body"]).unwrap();
     let first = identity(&receive(&source).await[0]);
-    for _ in 0..2 {
+    for sent in 1..3 {
         pair.bury(&source).await;
         assert_eq!(redrive.depth().await.unwrap().unwrap().visible, 1);
-        assert_eq!(redrive.step(10).await.unwrap(), step(1, 1));
-        assert_eq!(redrive.step(10).await.unwrap(), step(0, 0));
+        assert!(step(&mut redrive).await.unwrap());
+        assert!(!step(&mut redrive).await.unwrap());
+        assert_eq!(redrive.tally(), tally(sent, 0, 0));
         assert_eq!((pair.left(DEAD), pair.left(QUEUE)), (0, 1));
         let again = receive(&source).await;
         assert_eq!((identity(&again[0]), text(&again[0])), (first.clone(), "body"));
     }
     pair.bury(&source).await;
-    redrive.step(10).await.unwrap();
+    step(&mut redrive).await.unwrap();
     source.ack(committed(receive(&source).await).await).await.unwrap();
     assert_eq!((pair.left(DEAD), pair.left(QUEUE)), (0, 0));
 }
@@ -102,7 +111,9 @@ async fn attributes_are_kept_and_a_message_without_room_for_ours_stays() {
         }
         request.send().await.unwrap();
     }
-    assert_eq!(pair.redrive().await.step(10).await.unwrap(), step(2, 1));
+    let mut redrive = pair.redrive().await;
+    step(&mut redrive).await.unwrap();
+    assert_eq!(redrive.tally(), tally(1, 1, 0));
     assert_eq!((pair.left(DEAD), pair.left(QUEUE)), (1, 1));
     let request =
         local.receive_message().queue_url(pair.server.queue_url(QUEUE)).message_attribute_names("All");
@@ -123,20 +134,56 @@ async fn messages_that_are_too_large_together_go_one_by_one() {
     // With our attributes it is too large for SQS.
     dead.send_many(["y".repeat(1024 * 1024)]).unwrap();
     dead.send_many((0..2).map(|_| "z".repeat(LARGE))).unwrap();
-    let redrive = pair.redrive().await;
-    let mut all = Step::default();
-    loop {
-        let Step { received, sent, undeleted } = redrive.step(10).await.unwrap();
-        if received == 0 {
-            break;
-        }
-        all = Step {
-            received: all.received + received,
-            sent: all.sent + sent,
-            undeleted: all.undeleted + undeleted,
-        };
+    let mut redrive = pair.redrive().await;
+    while step(&mut redrive).await.unwrap() {}
+    assert_eq!((redrive.tally(), pair.left(QUEUE), pair.left(DEAD)), (tally(4, 1, 0), 4, 1));
+    // It comes again when its lease ends, and nothing new with it.
+    for _ in 0..3 {
+        pair.clock.advance(Duration::from_secs(31));
+        assert!(!step(&mut redrive).await.unwrap());
+        assert_eq!(redrive.tally(), tally(4, 1, 0));
     }
-    assert_eq!((all, pair.left(QUEUE), pair.left(DEAD)), (step(5, 4), 4, 1));
+}
+
+#[tokio::test]
+async fn what_the_queue_refuses_counts_once() {
+    let pair = Pair::start().await;
+    let mut redrive = pair.redrive().await;
+    pair.server.queue(DEAD).unwrap().send_many(["a", "b"]).unwrap();
+    let plan = FaultPlan::new(7).times(FaultKind::EntrySenderFault, 1.0, 1).unwrap().sends(true);
+    pair.server.queue(QUEUE).unwrap().faults(plan);
+    assert!(step(&mut redrive).await.unwrap());
+    assert_eq!(redrive.tally(), tally(1, 1, 0));
+    pair.clock.advance(Duration::from_secs(31));
+    assert!(!step(&mut redrive).await.unwrap());
+    assert_eq!((redrive.tally(), pair.left(QUEUE), pair.left(DEAD)), (tally(1, 1, 0), 1, 1));
+}
+
+#[tokio::test]
+async fn what_was_sent_and_not_deleted_is_deleted_when_it_comes_again_and_not_sent() {
+    let pair = Pair::start().await;
+    let mut redrive = pair.redrive().await;
+    let dead = pair.server.queue(DEAD).unwrap();
+    dead.send_many(["a", "b"]).unwrap();
+    dead.faults(FaultPlan::new(7).times(FaultKind::EntryServiceFault, 1.0, 1).unwrap());
+    assert!(step(&mut redrive).await.unwrap());
+    assert_eq!((redrive.tally(), pair.left(QUEUE), pair.left(DEAD)), (tally(2, 0, 1), 2, 1));
+    pair.clock.advance(Duration::from_secs(31));
+    assert!(step(&mut redrive).await.unwrap());
+    assert_eq!((redrive.tally(), pair.left(QUEUE), pair.left(DEAD)), (tally(2, 0, 0), 2, 0));
+}
+
+#[tokio::test]
+async fn what_was_done_before_an_error_counts() {
+    let pair = Pair::start().await;
+    let mut redrive = pair.redrive().await;
+    let dead = pair.server.queue(DEAD).unwrap();
+    dead.send_many(["a", "b"]).unwrap();
+    let plan = FaultPlan::new(7).with(FaultKind::InternalError, 1.0).unwrap();
+    dead.faults(plan.only_calls([CallAction::Delete]));
+    let error = step(&mut redrive).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Retryable, "{error}");
+    assert_eq!((redrive.tally(), pair.left(QUEUE), pair.left(DEAD)), (tally(2, 0, 2), 2, 2));
 }
 
 #[tokio::test]

@@ -23,13 +23,14 @@ Examples:
   etl-admin reveal --config etl.toml --mask \"$MASK\" --field ip --private-key vault.key \\
       --reason \"ticket 4711\"
 
-It works on Postgres with a vault (vault.recipient). Before anything is opened, the audit has who asked,
-when, why, for what and how many values, never the values; where it cannot be written, nothing is shown.
-It finds values by masks; there is no way to ask for the mask of a value. --row and --user read the
-table of the logins, as a whole unless it has an index on message_id or user_id.
+It works on Postgres with a vault (vault.recipient). Before anything is opened, the audit has who
+asked, when, why, for what and how many values, never the values; where it cannot be written,
+nothing is shown. It finds values by masks; there is no way to ask for the mask of a value. --row
+and --user read the table of the logins, as a whole unless it has an index on message_id or
+user_id.
 
-Exit codes: 0 everything that is kept was shown, 1 nothing is kept, something does not open, or failed,
-2 bad command line or configuration.";
+Exit codes: 0 everything that is kept was shown, 1 nothing is kept, something does not open, or
+failed, 2 bad command line or configuration.";
 
 pub(super) const ERASE_HELP: &str = "\
 Examples:
@@ -40,18 +41,19 @@ Examples:
   etl-admin erase --config etl.toml --user 424cdd21-063a-43a7-b91b-7ca1a833afae \\
       --reason \"signed up again\" --lift --yes
 
-First it leaves a tombstone: from then on a message of theirs, whether late, sent again or replayed, is
-stored without masks. Then it deletes the values that the vault keeps of them, and sets the masks of
-their rows to NULL; the rows stay, without them. A value that another person has, too, such as a shared
-address, stays for that person. It may be stopped at any time, also by kill -9, and run again.
+First it leaves a tombstone: from then on a message of theirs, whether late, sent again or
+replayed, is stored without masks. Then it deletes the values that the vault keeps of them, and
+sets the masks of their rows to NULL; the rows stay, without them. A value that another person
+has, too, such as a shared address, stays for that person. It may be stopped at any time, also by
+kill -9, and run again.
 
-What it cannot reach: sealed bodies in the quarantine (nobody can tell whose they are without opening
-them; a replay stores them without masks), messages in the queues, backups, WAL archives, and the dead
-rows until VACUUM. See docs/PERSONAL-DATA.md.
+What it cannot reach: sealed bodies in the quarantine (nobody can tell whose they are without
+opening them; a replay stores them without masks), messages in the queues, backups, WAL archives,
+and the dead rows until VACUUM. See docs/PERSONAL-DATA.md.
 
-Cost: it reads the table of the logins once for the person's rows and, where the vault has something of
-theirs, once for others with the same values; for each 50,000 rows of one person once more. Run it as
-the owner of the tables. A rotation of keys and an erasure exclude each other.
+Cost: it reads the table of the logins once for the person's rows and, where the vault has
+something of theirs, once for others with the same values; for each 50,000 rows of one person once
+more. Run it as the owner of the tables. A rotation of keys and an erasure exclude each other.
 
 Exit codes: 0 done, 1 failed (run it again), 2 bad command line or configuration.";
 
@@ -168,12 +170,13 @@ Examples:
   etl-admin audit verify --config etl.toml
   etl-admin audit verify --config etl.toml --expect-head \"$(cat head-of-last-week)\"
 
-Each row is chained to the one before by a hash, which this program calculates again. Whoever may do
-everything in the database can forge the whole chain, or cut its end off together with etl.audit_head:
-keep the head that this and each reveal and erase prints where they cannot write, and give it to
---expect-head.
+Each row is chained to the one before by a hash, which this program calculates again. Whoever may
+do everything in the database can forge the whole chain, or cut its end off together with
+etl.audit_head: keep the head that this and each reveal and erase prints where they cannot write,
+and give it to --expect-head.
 
-Exit codes: 0 nothing was changed, 1 something was, or failed, 2 bad command line or configuration.")]
+Exit codes: 0 nothing was changed, 1 something was, or failed, 2 bad command line or
+configuration.")]
     Verify(AuditVerifyArgs),
 }
 

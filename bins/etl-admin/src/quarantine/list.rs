@@ -47,14 +47,14 @@ fn line(entry: &QuarantineEntry, codes: &str) -> [String; 9] {
     let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
     [
         harmless(&entry.key),
-        entry.reason.clone(),
+        harmless(&entry.reason),
         place(entry, codes),
         number(entry.length),
         entry.body_bytes.to_string(),
         entry.receive_count.to_string(),
-        entry.first_seen_at.clone(),
-        entry.recipient_id.clone().unwrap_or_else(|| "-".to_owned()),
-        entry.state.clone(),
+        harmless(&entry.first_seen_at),
+        entry.recipient_id.as_deref().map_or_else(|| "-".to_owned(), harmless),
+        harmless(&entry.state),
     ]
 }
 
@@ -62,6 +62,6 @@ fn line(entry: &QuarantineEntry, codes: &str) -> [String; 9] {
 pub(super) fn place(entry: &QuarantineEntry, codes: &str) -> String {
     let field = entry.field.as_deref().map(harmless);
     let position = entry.line.zip(entry.column_number).map(|(line, column)| format!("{line}:{column}"));
-    let code = entry.sink_code.as_ref().map(|code| format!("{codes} {code}"));
+    let code = entry.sink_code.as_ref().map(|code| format!("{codes} {}", harmless(code)));
     [field, position, code].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

@@ -13,7 +13,7 @@ use fetch_etl_core::{Masker, QuarantineCount, RejectReason, Stager};
 use fetch_etl_seal::Opener;
 
 use super::Store;
-use super::source::{PAGE, QuarantineSource};
+use super::source::{Halt, KEY_UNAVAILABLE, PAGE, QuarantineSource, Unopened};
 use crate::cli::ReplayArgs;
 use crate::words::{harmless, messages};
 use crate::{Outcome, key_file};
@@ -35,8 +35,13 @@ pub(super) async fn run(args: ReplayArgs) -> Result<Outcome, Failure> {
     let counted = store.quarantine.count(&filter).await.map_err(|error| store.failure(error))?;
     let recipient_id = pair.recipient().id().to_string();
     let ours = ours(&counted, &recipient_id)?;
-    let source =
-        QuarantineSource::new(store.quarantine.clone(), filter, recipient_id.clone(), Opener::new(pair));
+    let source = QuarantineSource::new(
+        store.quarantine.clone(),
+        filter,
+        recipient_id.clone(),
+        Opener::new(pair),
+        args.by_queue_id,
+    );
     let mut done = if args.chosen.dry_run {
         try_out(&store, &source, masker).await?
     } else {
@@ -51,7 +56,7 @@ fn ours(counted: &QuarantineCount, recipient_id: &str) -> Result<u64, Failure> {
     let ours = counted.by_recipient.iter().find(|(id, _)| id == recipient_id).map_or(0, |(_, count)| *count);
     let sealed = counted.messages - counted.without_body;
     if ours == 0 && sealed > 0 {
-        let ids: Vec<_> = counted.by_recipient.iter().map(|(id, _)| id.as_str()).collect();
+        let ids: Vec<_> = counted.by_recipient.iter().map(|(id, _)| harmless(id)).collect();
         return Err(Failure::failed(format!(
             "this key is the recipient {recipient_id}, and none of the {} is sealed to it, but to {}",
             messages(sealed),
@@ -66,7 +71,8 @@ fn ours(counted: &QuarantineCount, recipient_id: &str) -> Result<u64, Failure> {
 fn others(counted: &QuarantineCount, recipient_id: &str) -> String {
     let mut text = String::new();
     for (id, count) in counted.by_recipient.iter().filter(|(id, _)| id != recipient_id) {
-        let _ = writeln!(text, "left out: {}, sealed to another recipient, {id}", messages(*count));
+        let _ =
+            writeln!(text, "left out: {}, sealed to another recipient, {}", messages(*count), harmless(id));
     }
     if counted.without_body > 0 {
         let _ = writeln!(
@@ -109,7 +115,7 @@ async fn replay(
         Err(error) => (error.summary, Some(error.cause)),
     };
     let interrupted = stop.is_cancelled();
-    let done = told(&summary, &source.unopened(), interrupted);
+    let done = told(&summary, &source, interrupted);
     if let Some(cause) = cause {
         report::print(&done.text);
         return Err(Failure::failed(cause).hint("run it again: it goes on with what is still open"));
@@ -117,7 +123,7 @@ async fn replay(
     Ok(done)
 }
 
-fn told(summary: &Summary, unopened: &[String], interrupted: bool) -> Outcome {
+fn told(summary: &Summary, source: &QuarantineSource, interrupted: bool) -> Outcome {
     let mut text = format!(
         "replayed {}: {} stored now, {} stored before\n",
         messages(summary.inserted + summary.duplicates),
@@ -125,7 +131,7 @@ fn told(summary: &Summary, unopened: &[String], interrupted: bool) -> Outcome {
         report::grouped(summary.duplicates)
     );
     let rejected = push_rejected(&mut text, "rejected again, and still open", &summary.rejected);
-    push_unopened(&mut text, unopened);
+    let left = push_left(&mut text, source);
     if summary.ack_failures > 0 {
         let _ = writeln!(
             text,
@@ -136,7 +142,7 @@ fn told(summary: &Summary, unopened: &[String], interrupted: bool) -> Outcome {
     if interrupted {
         text.push_str("interrupted: run it again, and it goes on with what is still open\n");
     }
-    let complete = rejected == 0 && unopened.is_empty() && summary.ack_failures == 0 && !interrupted;
+    let complete = rejected == 0 && left == 0 && summary.ack_failures == 0 && !interrupted;
     Outcome { text, complete }
 }
 
@@ -150,7 +156,10 @@ async fn try_out(
     let mut rows = 0;
     let mut rejected = RejectReason::ALL.map(|reason| (reason, 0));
     loop {
-        let deliveries = source.next(PAGE).await.map_err(|error| store.failure(error))?;
+        let deliveries = source.next(PAGE).await.map_err(|halt| match halt {
+            Halt::Store(error) => store.failure(error),
+            Halt::KeyUnavailable => Failure::failed(KEY_UNAVAILABLE),
+        })?;
         if deliveries.is_empty() {
             break;
         }
@@ -164,9 +173,8 @@ async fn try_out(
     }
     let mut text = format!("would replay {}, unless the database refuses some\n", messages(rows));
     let rejects = push_rejected(&mut text, "would be rejected again", &rejected);
-    let unopened = source.unopened();
-    push_unopened(&mut text, &unopened);
-    Ok(Outcome { text, complete: rejects == 0 && unopened.is_empty() })
+    let left = push_left(&mut text, source);
+    Ok(Outcome { text, complete: rejects == 0 && left == 0 })
 }
 
 fn push_rejected(text: &mut String, words: &str, rejected: &[(RejectReason, u64)]) -> u64 {
@@ -178,19 +186,30 @@ fn push_rejected(text: &mut String, words: &str, rejected: &[(RejectReason, u64)
     rejected.iter().map(|(_, count)| count).sum()
 }
 
-fn push_unopened(text: &mut String, unopened: &[String]) {
-    if unopened.is_empty() {
-        return;
+/// What was not even tried, and how much that is.
+fn push_left(text: &mut String, source: &QuarantineSource) -> u64 {
+    let without_key = source.without_key();
+    if without_key > 0 {
+        let _ = writeln!(
+            text,
+            "{} left open, for the producer's key is unusable (empty, too long, or with a NUL character): --by-queue-id \
+             stores them under the queue's ids, and an event that was sent twice becomes two rows",
+            messages(without_key)
+        );
     }
-    let _ = writeln!(
-        text,
-        "{} left open, for the body does not open: it belongs to another message, or was changed after sealing:",
-        messages(unopened.len() as u64)
-    );
-    for key in unopened.iter().take(SHOWN_KEYS) {
-        let _ = writeln!(text, "  {}", harmless(key));
+    without_key + push_unopened(text, &source.unopened())
+}
+
+fn push_unopened(text: &mut String, unopened: &Unopened) -> u64 {
+    for (why, keys) in unopened {
+        let count = messages(keys.len() as u64);
+        let _ = writeln!(text, "{count} left open, for the body does not open: {why}:");
+        for key in keys.iter().take(SHOWN_KEYS) {
+            let _ = writeln!(text, "  {}", harmless(key));
+        }
+        if keys.len() > SHOWN_KEYS {
+            let _ = writeln!(text, "  … and {} more", keys.len() - SHOWN_KEYS);
+        }
     }
-    if unopened.len() > SHOWN_KEYS {
-        let _ = writeln!(text, "  … and {} more", unopened.len() - SHOWN_KEYS);
-    }
+    unopened.values().map(|keys| keys.len() as u64).sum()
 }

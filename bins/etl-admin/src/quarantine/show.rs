@@ -38,16 +38,16 @@ fn told(entry: &QuarantineEntry, codes: &str) -> String {
     let origin = if entry.by_producer { "the producer's" } else { "the queue's id of the message" };
     let lines = [
         ("key", format!("{} ({origin})", harmless(&entry.key))),
-        ("state", entry.state.clone()),
-        ("reason", entry.reason.clone()),
+        ("state", harmless(&entry.state)),
+        ("reason", harmless(&entry.reason)),
         ("where", list::place(entry, codes)),
         ("length", entry.length.map(|length| length.to_string()).unwrap_or_default()),
         ("body bytes", entry.body_bytes.to_string()),
         ("deliveries", entry.receive_count.to_string()),
-        ("sealed to", entry.recipient_id.clone().unwrap_or_else(|| "no body is kept".to_owned())),
-        ("sent", entry.sent_at.clone()),
-        ("first seen", entry.first_seen_at.clone()),
-        ("last seen", entry.last_seen_at.clone()),
+        ("sealed to", entry.recipient_id.as_deref().map_or_else(|| "no body is kept".to_owned(), harmless)),
+        ("sent", harmless(&entry.sent_at)),
+        ("first seen", harmless(&entry.first_seen_at)),
+        ("last seen", harmless(&entry.last_seen_at)),
         ("closed", closed(entry)),
     ];
     let line = |(name, value): (&str, String)| {
@@ -59,7 +59,7 @@ fn told(entry: &QuarantineEntry, codes: &str) -> String {
 /// When it was replayed or discarded, and as which role of the database.
 fn closed(entry: &QuarantineEntry) -> String {
     let by = entry.closed_by.as_deref().map(|role| format!(" by {}", harmless(role))).unwrap_or_default();
-    entry.closed_at.as_ref().map(|at| format!("{at}{by}")).unwrap_or_default()
+    entry.closed_at.as_deref().map(|at| format!("{}{by}", harmless(at))).unwrap_or_default()
 }
 
 /// Opens the body of the one message that the filter means.
@@ -75,7 +75,8 @@ async fn open(
     };
     if wanted != given {
         return Err(Failure::failed(format!(
-            "the body is sealed to the recipient {wanted}; this key is {given}"
+            "the body is sealed to the recipient {}; this key is {given}",
+            harmless(wanted)
         )));
     }
     let sealed =

@@ -44,6 +44,8 @@ where
         )
         .await,
         check("a replay opens nothing that was closed meanwhile; a delivery does", reopened(harness)).await,
+        check("an entry whose message becomes a row is closed with it", closed_with_its_row(harness)).await,
+        check("a message that did not become a row stays open", not_closed(harness)).await,
     ]
     .into_iter()
     .flatten()
@@ -189,15 +191,15 @@ where
     H::Store: QuarantineStore<RowOf<H>>,
 {
     let bench = Workbench::open(h).await;
-    let body = bench.events.rejected_bodies().swap_remove(0);
+    let bodies = bench.events.rejected_bodies();
     // In an order that is not that of their bytes, in most collations.
     let keys = ["b", "B", "a", "ä", "a b", "A", "'", "\u{10ffff}", "m\n"];
-    let message = |(n, key): (u64, &str)| {
+    let message = |((n, key), body): ((u64, &str), &String)| {
         let origin = if n % 2 == 0 { KeyOrigin::Attribute } else { KeyOrigin::MessageId };
         let sent_at = UnixMillis::new(bench.good(n).sent_at.get() - 7);
         Message { key: key.to_owned(), origin, body: body.clone(), attempt: 4, sent_at }
     };
-    let batch = bench.sealed_batch((0..).zip(keys).map(message));
+    let batch = bench.sealed_batch((0..).zip(keys).zip(bodies.iter().cycle()).map(message));
     bench.write(&batch).await?;
     let quarantine = bench.store.quarantine();
     let mut found = Vec::new();
@@ -212,8 +214,10 @@ where
     let expected = batch.rejects_by_key();
     ensure(found.len() == expected.len(), || format!("{} of {} bodies came", found.len(), expected.len()))?;
     for (found, expected) in found.iter().zip(expected) {
-        let same_message =
-            found.key == *expected.key() && found.sent_at == expected.sent_at() && found.attempt == 4;
+        let same_message = found.key == *expected.key()
+            && found.sent_at == expected.sent_at()
+            && found.attempt == 4
+            && found.field.as_deref() == expected.reject().field.as_deref();
         ensure(same_message && Some(&found.body) == expected.sealed(), || {
             format!("{:?} of {:?} came instead of {:?}", found.key, found.sent_at, expected.sent_at())
         })?;
@@ -292,4 +296,79 @@ where
     let entry = only(&*quarantine, "r-0").await?;
     let found = (entry.state.as_str(), entry.closed_at.is_some(), entry.closed_by.is_some());
     ensure(found == ("open", false, false), || format!("what was delivered again is {found:?}"))
+}
+
+/// A good message that is delivered under the key of an entry.
+fn mended<H: SinkHarness>(bench: &Workbench<H>, n: u64, entry: &Message) -> Message {
+    Message { key: entry.key.clone(), origin: entry.origin, ..bench.good(n) }
+}
+
+/// Checks that an entry is open, with a body or without.
+async fn expect_open(quarantine: &dyn Quarantine, key: &str, recipient: Option<&str>) -> Checked {
+    let entry = only(quarantine, key).await?;
+    let found = (entry.state.as_str(), entry.recipient_id.as_deref(), entry.closed_at.is_some());
+    ensure(found == ("open", recipient, false), || format!("{key} is {found:?} instead of open"))
+}
+
+async fn closed_with_its_row<H: SinkHarness>(h: &H) -> Checked
+where
+    H::Store: QuarantineStore<RowOf<H>>,
+{
+    let bench = Workbench::open(h).await;
+    let entries = fill(&bench).await?;
+    let (quarantine, replaying) = (bench.store.quarantine(), bench.store.replaying().await);
+    quarantine.discard(&with_keys(&["r-3"]), 10).await.map_err(told)?;
+    // Sealed and not, under a producer's key and the queue's; r-3 was given up before.
+    let messages = (0..4).zip(&entries).map(|(n, entry)| mended(&bench, n, entry));
+    let batch = bench.batch(messages.collect::<Vec<_>>());
+    expect_report(bench.write(&batch).await?, 4, 0, 0)?;
+    for key in ["r-0", "r-1", "r-2"] {
+        expect_closed(&*quarantine, key, QuarantineState::Replayed).await?;
+    }
+    expect_closed(&*quarantine, "r-3", QuarantineState::Discarded).await?;
+    expect_count(&*quarantine, &open(), entries.len() as u64 - 4).await?;
+    let again = quarantine.mark_replayed(&["r-0", "r-1", "r-2"]).await.map_err(told)?;
+    ensure(again == 0, || format!("{again} were noted twice"))?;
+    // Rejected although it is a row, and then known as the row that it is: by a worker, and by a replay.
+    for sink in [bench.store.sink(), replaying] {
+        bench.write(&bench.sealed_batch(entries.iter().take(1).cloned())).await?;
+        expect_open(&*quarantine, "r-0", Some("suite")).await?;
+        let known = bench.batch(entries.iter().take(1).map(|entry| mended(&bench, 0, entry)));
+        let report = sink.write(&known).await.map_err(|error| unexpected(&error))?;
+        expect_report(report, 0, 1, 0)?;
+        expect_closed(&*quarantine, "r-0", QuarantineState::Replayed).await?;
+    }
+    Ok(())
+}
+
+async fn not_closed<H: SinkHarness>(h: &H) -> Checked
+where
+    H::Store: QuarantineStore<RowOf<H>>,
+{
+    let bench = Workbench::open(h).await;
+    let entries = fill(&bench).await?;
+    let quarantine = bench.store.quarantine();
+    let all = entries.len() as u64;
+    let [first, second, ..] = entries.as_slice() else { return Err("too few kinds of rejects".to_owned()) };
+    // Refused with its whole batch.
+    bench.store.refuse_key(&second.key).await;
+    let refused = bench.batch([mended(&bench, 0, first), mended(&bench, 1, second)]);
+    ensure(bench.store.sink().write(&refused).await.is_err(), || "the row was not refused".to_owned())?;
+    bench.store.refuse_nothing().await;
+    expect_open(&*quarantine, &first.key, Some("suite")).await?;
+    // Two deliveries under one key, of which one is rejected: its body may be the only copy that is left. However often the
+    // batch is written.
+    for inserted in [1, 0] {
+        let mut both = bench.batch([mended(&bench, 0, first)]);
+        both.append(bench.sealed_batch([first.clone()]));
+        expect_report(bench.write(&both).await?, inserted, 1 - inserted, 1)?;
+        expect_open(&*quarantine, &first.key, Some("suite")).await?;
+    }
+    // Nobody's business.
+    bench.write(&bench.batch(bench.goods(10..20))).await?;
+    expect_count(&*quarantine, &open(), all).await
+}
+
+fn open() -> QuarantineFilter {
+    QuarantineFilter { states: vec![QuarantineState::Open], ..any() }
 }
