@@ -1,5 +1,7 @@
 //! What the vault keeps: found by mask, by row or by person, never by value.
 
+use std::fmt;
+
 use fetch_etl_core::{KeyId, SealedDataKey, SinkError};
 use sqlx::{Connection, PgConnection};
 
@@ -27,7 +29,9 @@ pub enum Sought<'a> {
 }
 
 /// A mask, and what the vault keeps behind it.
-#[derive(Debug, Clone)]
+///
+/// Its `Debug` shows neither.
+#[derive(Clone)]
 pub struct FoundMask {
     /// The field.
     pub field: String,
@@ -40,7 +44,9 @@ pub struct FoundMask {
 }
 
 /// A value that only the holder of the recipient's private key can read.
-#[derive(Debug, Clone)]
+///
+/// Its `Debug` shows the length only.
+#[derive(Clone)]
 pub struct KeptValue {
     /// The key under which it is encrypted.
     pub data_key: SealedDataKey,
@@ -52,6 +58,24 @@ pub struct KeptValue {
     pub ciphertext: Vec<u8>,
     /// When it was first seen, RFC 3339 in UTC.
     pub created_at: String,
+}
+
+impl fmt::Debug for FoundMask {
+    // A mask may be reversible.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, mask: _, rows, kept } = self;
+        f.debug_struct("FoundMask")
+            .field("field", field)
+            .field("rows", rows)
+            .field("kept", kept)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for KeptValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeptValue({} bytes)", self.ciphertext.len())
+    }
 }
 
 /// What was found.
@@ -210,4 +234,23 @@ async fn by_rows(
     )
     .fetch_all(connection)
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_neither_mask_nor_ciphertext() {
+        let kept = KeptValue {
+            data_key: SealedDataKey { id: [7; 16], recipient_id: "r".into(), bytes: [1].into() },
+            sealed_mask: [9; 64],
+            sealed_key_id: KeyId::new(1),
+            ciphertext: vec![8; 5],
+            created_at: String::new(),
+        };
+        let found = FoundMask { field: "ip".into(), mask: "the mask".into(), rows: 2, kept: Some(kept) };
+        let shown = format!("{found:?}");
+        assert_eq!(shown, r#"FoundMask { field: "ip", rows: 2, kept: Some(KeptValue(5 bytes)), .. }"#);
+    }
 }
