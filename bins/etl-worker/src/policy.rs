@@ -80,7 +80,8 @@ pub(crate) async fn agree_when_ready(
     Ok(agreed?.map(Arc::new))
 }
 
-/// As [`agree_when_ready`], without waiting.
+/// The masker that the policy in force asks for. Where there is none yet, that of this plan is put in force; from then on the store
+/// writes nothing under another one.
 ///
 /// # Errors
 /// The policies differ, or the store failed.
