@@ -4,7 +4,7 @@
 --
 -- Run it as a superuser or with CREATEROLE, in the database with user_logins, as often as you like. Then give logins what they need:
 --
---   GRANT etl_writer  TO the_worker;        -- writes rows, rejects and the vault; reads neither rows nor the vault back
+--   GRANT etl_writer  TO the_worker;        -- writes rows, rejects and the vault; reads back masks and key ids, no rows and no vault
 --   GRANT etl_analyst TO somebody;          -- reads user_logins, which is masked, and nothing else
 --   GRANT etl_reveal  TO somebody_trusted;  -- reads the vault too; to open it takes the private key besides
 --

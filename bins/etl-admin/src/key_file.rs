@@ -75,8 +75,11 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
-    create(&new, metadata.permissions().mode() & 0o770, text)?;
+    create(&new, PRIVATE, text)?;
+    // The owner before the rights: else another group could read it for a moment.
+    let mode = metadata.permissions().mode() & 0o770;
     let put = std::os::unix::fs::chown(&new, Some(metadata.uid()), Some(metadata.gid()))
+        .and_then(|()| std::fs::set_permissions(&new, Permissions::from_mode(mode)))
         .and_then(|()| std::fs::rename(&new, path))
         .and_then(|()| {
             let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());

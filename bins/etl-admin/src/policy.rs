@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use etl_worker::failure::Failure;
 use etl_worker::settings::Loaded;
-use fetch_etl_core::MaskPolicy;
+use fetch_etl_core::{KeyId, MaskPolicy};
 
 use crate::Outcome;
 use crate::cli::{PolicyCommand, PolicySetArgs, PolicyShowArgs};
@@ -62,6 +62,15 @@ async fn set(args: PolicySetArgs) -> Result<Outcome, Failure> {
         return Ok(Outcome::done("this policy is in force already\n"));
     }
     let mut text = format!("{}\n", differences.join("\n"));
+    let used = masks.policies.key_ids_in_use().await.map_err(told)?;
+    if newest != KeyId::UNKEYED && used.contains(&Some(newest)) {
+        let _ = writeln!(
+            text,
+            "rows are masked under key id {} already: nobody can tell their masks from new ones then; a new key should have another \
+             id (a line ID:KEY)",
+            newest.get()
+        );
+    }
     if args.dry_run {
         text.push_str(
             "would put the policy of the configuration in force; rows that are stored keep their masks\n",

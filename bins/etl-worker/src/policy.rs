@@ -123,10 +123,20 @@ pub(crate) async fn compare(plan: &MaskPlan, store: &dyn PolicyStore) -> Result<
 }
 
 /// The policy to begin with: with the newest key, or, where rows from before there were policies have an older one of these keys, with
-/// that. Rows without a key's id, from before this program, are taken as they are.
+/// that. Rows without a key's id, from before this program, are plain SHA-512 as far as anybody knows.
 async fn first_policy(plan: &MaskPlan, store: &dyn PolicyStore) -> Result<MaskPolicy, Disagreement> {
-    let rows: Vec<_> = store.key_ids_in_use().await?.into_iter().flatten().collect();
+    let in_use = store.key_ids_in_use().await?;
+    let has_unnamed = in_use.contains(&None);
+    let mut rows: Vec<_> = in_use.into_iter().flatten().collect();
     let keys = plan.key_ids();
+    if rows.is_empty() && has_unnamed {
+        rows.push(KeyId::UNKEYED);
+    } else if has_unnamed && !rows.contains(&KeyId::UNKEYED) {
+        warn!(
+            event = "rows_of_unknown_key",
+            "there are rows from before this program; whether their masks match new ones is not known"
+        );
+    }
     let key = match rows.as_slice() {
         [] => plan.newest(),
         [one] if keys.contains(one) => *one,

@@ -31,8 +31,8 @@ pub struct WriteReport {
 /// - **Honest.** `inserted + duplicates` is the number of rows and `quarantined` the number of rejects.
 /// - **Careful with what is sealed.** Of the rejects with one key [`Batch::rejects_by_key`] says which one counts. A reject
 ///   without a sealed body does not take away the one that is kept for its key.
-/// - **Complete.** What the rows have for the vault ([`Masked::vault_entries`](crate::Masked::vault_entries)) is stored with
-///   them; a sink that has no vault refuses such a batch with a fatal error.
+/// - **Complete.** What inserted rows have for the vault ([`Masked::vault_entries`](crate::Masked::vault_entries)) is stored with
+///   them, and nothing that other rows have; a sink that has no vault refuses such a batch with a fatal error.
 /// - **Classified.** Errors have a class; a [`BadRow`](crate::ErrorClass::BadRow) means that the batch would pass without
 ///   some row of it.
 ///

@@ -8,6 +8,8 @@ pub(crate) struct Stage {
     pub(crate) queue: LocalQueue,
     pub(crate) database: TestDatabase,
     pub(crate) masking: Masking,
+    /// What else workers and tools need in their environment.
+    pub(crate) besides: Vec<(String, String)>,
 }
 
 impl Stage {
@@ -16,7 +18,7 @@ impl Stage {
     }
 
     pub(crate) async fn with_queue(masking: Masking, queue: LocalQueue) -> Self {
-        Self { queue, database: TestDatabase::create().await, masking }
+        Self { queue, database: TestDatabase::create().await, masking, besides: Vec::new() }
     }
 
     /// Starts `etl-worker run` with these arguments.
@@ -43,6 +45,7 @@ impl Stage {
         let mut environment = self.queue.worker_environment();
         environment.push(("ETL_SINK__DATABASE_URL".into(), database_url.into()));
         environment.extend(masking.worker_environment());
+        environment.extend(self.besides.iter().cloned());
         environment
     }
 

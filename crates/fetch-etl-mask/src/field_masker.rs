@@ -43,6 +43,19 @@ impl FieldMasker {
     }
 }
 
+impl FieldMasker {
+    /// Whether some field's masks are plain SHA-512, which can be reversed by trying all values: by its method, or because the key of its
+    /// ring is not in force yet.
+    pub fn is_reversible(&self) -> bool {
+        let plain = |method: &Method| match method {
+            Method::Sha512 => true,
+            Method::HmacSha512 => self.key_id == KeyId::UNKEYED,
+            _ => false,
+        };
+        self.rules.iter().any(|(_, method)| plain(method))
+    }
+}
+
 impl Masker for FieldMasker {
     fn mask(&self, field: &str, value: &Pii<str>) -> Option<MaskedValue> {
         let keyed = |form| MaskedValue::from_digest(self.chain.digest(field, form, value));

@@ -154,6 +154,8 @@ async fn change_tombstone(
     let mut transaction = connection.begin().await?;
     // Writers wait behind us while we wait for those before us.
     sqlx::query!("SELECT set_config('lock_timeout', '60s', true)").fetch_one(&mut *transaction).await?;
+    // First, since it may have to wait for somebody who reveals: no writer shall wait for that.
+    let head = append(&mut transaction, event).await?;
     // Alone: whoever writes after that sees the change, and whoever wrote before has committed.
     sqlx::query!("SELECT pg_advisory_xact_lock(etl.policy_lock())").execute(&mut *transaction).await?;
     let changed = match change {
@@ -168,7 +170,6 @@ async fn change_tombstone(
                 .await?
         }
     };
-    let head = append(&mut transaction, event).await?;
     transaction.commit().await?;
     Ok((changed.rows_affected() > 0, head))
 }

@@ -1,6 +1,7 @@
 //! Rotation of keys.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use fetch_etl_core::{ErrorClass, KeyId, Remask, Rotation, RotationProgress, SinkError};
@@ -16,8 +17,9 @@ use crate::session::Sessions;
 const PAGES: i64 = 128;
 /// Entries of the vault that are one transaction.
 const ENTRIES: i64 = 2_000;
-/// How often a batch of the vault is tried again when a worker was faster with an entry of the new key.
-const TRIES: usize = 5;
+/// How often a batch is tried again for what may pass, after so long, twice as long, and so on.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(200);
 
 #[async_trait]
 impl Rotation for PostgresSink {
@@ -123,12 +125,21 @@ impl Work<'_> {
     }
 
     async fn rows_of(&self, pages: Range<i64>) -> Result<Step, SinkError> {
-        let mut session = self.sessions.open().await?;
-        let patience = session.patience();
         let origins = self.origins();
-        let work = remask_rows(&mut session, self.remask, &origins, self.unnamed, &pages);
-        let outcome = timeout(patience, work).await;
-        session.judge(outcome).map_err(Failure::without_rows)
+        let mut tries = 0;
+        loop {
+            let mut session = self.sessions.open().await?;
+            let patience = session.patience();
+            let work = remask_rows(&mut session, self.remask, &origins, self.unnamed, &pages);
+            let outcome = timeout(patience, work).await;
+            match session.judge(outcome).map_err(Failure::without_rows) {
+                Err(error) if error.class() == ErrorClass::Retryable && tries < TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(PAUSE * tries).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// The whole vault; `false` when told to stop.
@@ -155,8 +166,11 @@ impl Work<'_> {
             let work = remask_entries(&mut session, self.remask, &origins, after);
             let outcome = timeout(patience, work).await;
             match session.judge(outcome).map_err(SinkError::from) {
-                // A unique violation: between our look and our update a worker stored the same value under its new mask.
-                Err(error) if error.class() == ErrorClass::BadRow && tries < TRIES => tries += 1,
+                // A deadlock with somebody else, a connection that was cut.
+                Err(error) if error.class() == ErrorClass::Retryable && tries < TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(PAUSE * tries).await;
+                }
                 Err(error) => return Err(Failure::Other(error).without_rows()),
                 Ok(step) => return Ok(step),
             }
@@ -302,23 +316,24 @@ async fn remask_entries(
         }
     }
     // Where a worker has stored the same value under its new mask already, the older entry is not needed any more. What the ciphertext
-    // is bound to stays beside it.
+    // is bound to stays beside it. New entries come in the order in which workers insert theirs, so that they wait for each other and do
+    // not deadlock: an UPDATE in place would take them in the order of the old masks.
     let done = sqlx::query!(
         "WITH new AS MATERIALIZED (
             SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[]) AS n (field, old_mask, new_mask)
         ),
-        known AS MATERIALIZED (
-            SELECT new.* FROM new JOIN etl.pii_vault AS v ON v.field = new.field AND v.mask = new.new_mask
-        ),
-        gone AS (
-            DELETE FROM etl.pii_vault AS v USING known WHERE v.field = known.field AND v.mask = known.old_mask
+        moved AS (
+            INSERT INTO etl.pii_vault (
+                field, mask, mask_key_id, dek_id, ciphertext, created_at, sealed_mask, sealed_key_id
+            )
+            SELECT
+                v.field, new.new_mask, $4::integer, v.dek_id, v.ciphertext, v.created_at, coalesce(v.sealed_mask, v.mask),
+                coalesce(v.sealed_key_id, v.mask_key_id)
+            FROM new JOIN etl.pii_vault AS v ON v.field = new.field AND v.mask = new.old_mask
+            ORDER BY new.field COLLATE \"C\", new.new_mask
+            ON CONFLICT DO NOTHING
         )
-        UPDATE etl.pii_vault AS v
-        SET mask = new.new_mask, mask_key_id = $4, sealed_mask = coalesce(v.sealed_mask, v.mask),
-            sealed_key_id = coalesce(v.sealed_key_id, v.mask_key_id)
-        FROM new
-        WHERE v.field = new.field AND v.mask = new.old_mask
-            AND NOT EXISTS (SELECT FROM known WHERE known.field = new.field AND known.old_mask = new.old_mask)",
+        DELETE FROM etl.pii_vault AS v USING new WHERE v.field = new.field AND v.mask = new.old_mask",
         &fields as &[&str],
         &masks as &[&[u8]],
         &new_masks,

@@ -17,6 +17,10 @@ use crate::error::{Failure, no_answer};
 /// write a round trip.)
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
+/// How long a connection whose statements may take any time may leave a transaction open between them: a laptop that falls asleep must
+/// not hold up the workers for long.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
+
 /// How much longer than the database we wait: it needs a moment to cancel a statement and to say so.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -194,8 +198,9 @@ impl Drop for Session {
 async fn set_up(connection: &mut PgConnection, statement_timeout: Option<Duration>) -> sqlx::Result<()> {
     leave_own_schema(connection).await?;
     // To Postgres, 0 is no limit.
-    let millis =
-        statement_timeout.map_or(0, |limit| limit.as_millis().clamp(1, i32::MAX as u128)).to_string();
+    let millis_of = |limit: Duration| limit.as_millis().clamp(1, i32::MAX as u128).to_string();
+    let millis = statement_timeout.map_or("0".to_owned(), millis_of);
+    let idle_millis = millis_of(statement_timeout.unwrap_or(IDLE_IN_TRANSACTION));
     // - synchronous_commit: off would let a crash of the server take back what we said is stored. Every other value flushes,
     //   and some are stricter than `on`, so they stay.
     // - plan_cache_mode: a generic plan believes that every array has ten elements, and would join thousands in nested loops.
@@ -207,9 +212,10 @@ async fn set_up(connection: &mut PgConnection, statement_timeout: Option<Duratio
             ('plan_cache_mode', 'force_custom_plan'),
             ('default_transaction_isolation', 'read committed'),
             ('statement_timeout', $1::text),
-            ('idle_in_transaction_session_timeout', $1::text)
+            ('idle_in_transaction_session_timeout', $2::text)
         ) AS settings (name, value)",
-        millis
+        millis,
+        idle_millis
     )
     .fetch_one(&mut *connection)
     .await?;

@@ -133,7 +133,7 @@ async fn store_with_entries(connection: &mut PgConnection, batch: &Columns<'_>) 
     let mut transaction = connection.begin().await?;
     let stored = batch.store(&mut transaction, &LookedUp::default()).await?;
     if stored.in_force && stored.suspects.is_empty() {
-        batch.entries.store(&mut transaction, &stored.erased).await?;
+        batch.entries.store(&mut transaction, &stored.fresh, &stored.erased).await?;
         transaction.commit().await?;
     } else {
         transaction.rollback().await?;
@@ -160,7 +160,7 @@ async fn store_suspects(
         let stored = batch.store(&mut transaction, &looked_up).await?;
         if stored.suspects.is_empty() {
             if stored.in_force {
-                batch.entries.store(&mut transaction, &stored.erased).await?;
+                batch.entries.store(&mut transaction, &stored.fresh, &stored.erased).await?;
                 close_stored(&mut transaction, &looked_up.keys, &batch.rejects.keys).await?;
             }
             transaction.commit().await?;
@@ -196,12 +196,14 @@ struct Stored {
     in_force: bool,
     /// Persons among the rows who were erased.
     erased: Vec<String>,
+    /// The keys of the rows that were new, where there is something for the vault.
+    fresh: Vec<String>,
     suspects: Vec<String>,
 }
 
 impl Columns<'_> {
     async fn store(&self, connection: &mut PgConnection, looked_up: &LookedUp) -> sqlx::Result<Stored> {
-        let Self { rows, rejects, entries: _, held_to, retention_days, replays } = self;
+        let Self { rows, rejects, entries, held_to, retention_days, replays } = self;
         let stored = sqlx::query_file!(
             "src/store.sql",
             &rows.keys as &[&str],
@@ -233,6 +235,7 @@ impl Columns<'_> {
             &rejects.by_producer,
             replays,
             *held_to,
+            !entries.is_empty(),
         )
         .fetch_one(connection)
         .await?;
@@ -240,6 +243,7 @@ impl Columns<'_> {
             inserted: u64::try_from(stored.inserted).unwrap_or_default(),
             in_force: stored.in_force,
             erased: stored.erased,
+            fresh: stored.fresh,
             suspects: stored.suspects,
         })
     }

@@ -89,4 +89,6 @@ SELECT
     (SELECT count(*) FROM inserted) AS "inserted!",
     (SELECT in_force FROM gate) AS "in_force!",
     (SELECT erased FROM gate) AS "erased!: Vec<String>",
+    -- $30: whether somebody wants to know which they are.
+    CASE WHEN $30::boolean THEN ARRAY(SELECT key FROM fresh) ELSE '{}' END AS "fresh!: Vec<String>",
     ARRAY(SELECT key FROM suspects) AS "suspects!: Vec<String>"

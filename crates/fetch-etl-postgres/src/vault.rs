@@ -6,23 +6,39 @@ use fetch_etl_core::login::LoginRow;
 use fetch_etl_core::{Masked, SealedDataKey, VaultEntry};
 use sqlx::PgConnection;
 
-/// The vault's entries of a batch, in the order of field and mask, each once.
+/// The vault's entries of a batch, in the order of field and mask.
 #[derive(Default)]
 pub(crate) struct Entries<'a> {
-    /// With whose row each came.
-    entries: Vec<(&'a str, &'a [u8; 64], &'a VaultEntry)>,
+    entries: Vec<Brought<'a>>,
+}
+
+/// An entry, and with which row it came.
+struct Brought<'a> {
+    key: &'a str,
+    user: &'a str,
+    mask: &'a [u8; 64],
+    entry: &'a VaultEntry,
 }
 
 impl<'a> Entries<'a> {
     pub(crate) fn of(rows: &'a [Masked<LoginRow>]) -> Self {
+        if rows.iter().all(|row| row.vault_entries().is_empty()) {
+            return Self::default();
+        }
+        // Of rows with one key the first is stored, and so are its entries.
+        let mut keys = HashSet::new();
         let mut entries: Vec<_> = rows
             .iter()
-            .flat_map(|row| row.vault_entries().iter().map(|entry| (row.row().user_id.as_str(), entry)))
+            .filter(|row: &&'a Masked<LoginRow>| keys.insert(row.key().as_str()))
+            .flat_map(|row| row.vault_entries().iter().map(move |entry| (row, entry)))
             // A mask that is no digest identifies no value.
-            .filter_map(|(user, entry)| Some((user, entry.mask.digest()?, entry)))
+            .filter_map(|(row, entry)| {
+                let (key, user) = (row.key().as_str(), row.row().user_id.as_str());
+                Some(Brought { key, user, mask: entry.mask.digest()?, entry })
+            })
             .collect();
         // Writers that take the same entries in the same order wait for each other; in any other order they deadlock.
-        entries.sort_by_key(|(user, mask, entry)| (&*entry.field, *mask, *user));
+        entries.sort_by_key(|brought| (&*brought.entry.field, brought.mask, brought.user));
         Self { entries }
     }
 
@@ -30,15 +46,19 @@ impl<'a> Entries<'a> {
         self.entries.is_empty()
     }
 
-    /// Stores those that are not there yet, but for these persons'. Two persons may bring the same value.
-    pub(crate) async fn store(&self, connection: &mut PgConnection, erased: &[String]) -> sqlx::Result<()> {
+    /// Stores those of rows that are new, but for these persons', that are not there yet. Two persons may bring the same value. A row
+    /// that is not stored leaves nothing in the vault: nobody would find it there to erase it.
+    pub(crate) async fn store(
+        &self,
+        connection: &mut PgConnection,
+        fresh: &[String],
+        erased: &[String],
+    ) -> sqlx::Result<()> {
+        let fresh: HashSet<&str> = fresh.iter().map(String::as_str).collect();
         let erased: HashSet<&str> = erased.iter().map(String::as_str).collect();
-        let mut kept: Vec<_> = self
-            .entries
-            .iter()
-            .filter(|(user, ..)| !erased.contains(user))
-            .map(|(_, mask, entry)| (*mask, *entry))
-            .collect();
+        let stays = |brought: &&Brought<'_>| fresh.contains(brought.key) && !erased.contains(brought.user);
+        let mut kept: Vec<_> =
+            self.entries.iter().filter(stays).map(|brought| (brought.mask, brought.entry)).collect();
         kept.dedup_by_key(|(mask, entry)| (&*entry.field, *mask));
         if kept.is_empty() {
             return Ok(());

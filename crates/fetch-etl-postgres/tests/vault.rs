@@ -10,7 +10,8 @@ use sqlx::Connection;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Bench, FakeVault, Message, bad, batch_with_entries, blocked_backend, config, good, goods, report,
+    Bench, FakeVault, Message, bad, batch_with_entries, batch_with_vault, blocked_backend, config, good,
+    goods, login, report,
 };
 
 /// An entry of the vault: field, mask, key of the mask, the data key's number and the ciphertext's.
@@ -247,4 +248,22 @@ async fn without_entries_nothing_is_asked_of_the_vault() {
     bench.execute("DROP TABLE etl.pii_vault, etl.vault_data_keys").await;
     let sink = PostgresSink::connect(config(&bench.database)).await.unwrap();
     assert_eq!(sink.write(&crate::support::batch(vec![good("m-1")])).await.unwrap(), report(1, 0, 0));
+}
+
+/// A value that no row of a person leads to could not be erased with that person.
+#[tokio::test]
+async fn a_row_that_is_not_stored_leaves_nothing_in_the_vault() {
+    let mut bench = Bench::open().await;
+    let first = login("m-1", "u-1", "203.0.113.1", "593-47-5928");
+    assert_eq!(bench.sink.write(&batch_with_vault(vec![first])).await.unwrap(), report(1, 0, 0));
+    let before = bench.one::<i64>("SELECT count(*) FROM etl.pii_vault").await;
+    // The same message with other values, alone and beside another one of the same key.
+    let again = login("m-1", "u-1", "203.0.113.2", "593-47-5929");
+    assert_eq!(bench.sink.write(&batch_with_vault(vec![again])).await.unwrap(), report(0, 1, 0));
+    let twice = vec![
+        login("m-2", "u-1", "203.0.113.1", "593-47-5928"),
+        login("m-2", "u-1", "203.0.113.3", "593-47-5930"),
+    ];
+    assert_eq!(bench.sink.write(&batch_with_vault(twice)).await.unwrap(), report(1, 1, 0));
+    assert_eq!(bench.one::<i64>("SELECT count(*) FROM etl.pii_vault").await, before);
 }

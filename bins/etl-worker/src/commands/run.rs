@@ -40,13 +40,13 @@ pub(super) async fn run_with(
     let sealer = sealing::build(settings.recipient.as_ref())?;
     let vault = sealing::vault(settings.vault.as_ref(), &plan)?;
     let (stats, stop) = stop_on_signal()?;
-    if settings.masking.is_reversible() {
-        warn!(event = "masks_reversible", "{UNKEYED_WARNING}");
-    }
     let Some((source, database)) = connect(&settings, &stop).await? else { return Ok(stopped_early()) };
     let Some(masker) = policy::agree_when_ready(&plan, database.policies(), &stop).await? else {
         return Ok(stopped_early());
     };
+    if masker.is_reversible() {
+        warn!(event = "masks_reversible", "{UNKEYED_WARNING}");
+    }
     tell_start(&settings, masker.key_id());
     let counted = stats.get_or_init(Arc::default).clone();
     let _forgetting = sealing::forget_expired_keys(sealer.clone(), vault.clone());

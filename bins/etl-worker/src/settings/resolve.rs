@@ -7,6 +7,7 @@ use std::time::Duration;
 use fetch_etl_core::pipeline::PipelineConfig;
 use fetch_etl_mask::Method;
 use fetch_etl_sqs::Credentials;
+use zeroize::Zeroizing;
 
 use super::errors::{Origin, Problem, SettingsError};
 use super::model::{
@@ -314,7 +315,8 @@ fn pipeline(raw: &RawPipeline, max_receivers: usize) -> PipelineConfig {
 }
 
 fn read_secret(file: &Path) -> Result<Secret, String> {
-    let mut text = String::new();
+    // Room for all of it at once: a string that grows leaves copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(64 * 1024 + 1));
     let read =
         std::fs::File::open(file).and_then(|file| file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text));
     match read {

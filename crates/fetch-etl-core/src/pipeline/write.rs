@@ -110,10 +110,10 @@ async fn settle<S: EventSchema>(ctx: &Context<S>, mut work: Work<S::Row>, jobs: 
     }
 }
 
-/// Tells the vault what it has now. With persons among the rows who were erased nobody knows which entries were kept, so none
-/// counts; the next message with such a value brings it again.
+/// Tells the vault what it has now. With duplicates among the rows, or persons who were erased, nobody knows which entries were kept, so
+/// none counts; the next message with such a value brings it again.
 fn note_kept<R>(part: &Batch<R>, report: WriteReport, vault: Option<&dyn Vault>) {
-    let Some(vault) = vault.filter(|_| report.erased == 0) else { return };
+    let Some(vault) = vault.filter(|_| report.erased == 0 && report.duplicates == 0) else { return };
     let entries: Vec<_> = part.rows().iter().flat_map(Masked::vault_entries).collect();
     if !entries.is_empty() {
         vault.stored(&entries);

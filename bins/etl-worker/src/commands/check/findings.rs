@@ -16,9 +16,9 @@ pub(super) struct QueueFacts {
 }
 
 /// Everything that is unsafe, each in one sentence with the key it concerns.
-pub(super) fn list(loaded: &Loaded, settings: &Settings, queue: &QueueFacts) -> Vec<String> {
+pub(super) fn list(loaded: &Loaded, settings: &Settings, queue: &QueueFacts, is_plain: bool) -> Vec<String> {
     let mut findings = Vec::new();
-    findings.extend(masking(settings));
+    findings.extend(masking(is_plain));
     findings.extend(open_secrets(loaded, settings));
     findings.extend(database(settings));
     findings.extend(pipeline(settings));
@@ -26,8 +26,8 @@ pub(super) fn list(loaded: &Loaded, settings: &Settings, queue: &QueueFacts) -> 
     findings
 }
 
-fn masking(settings: &Settings) -> Option<String> {
-    let plain = settings.masking.is_reversible();
+fn masking(is_plain: bool) -> Option<String> {
+    let plain = is_plain;
     plain.then(|| format!("masking.method: {UNKEYED_WARNING}; set masking.key_file"))
 }
 
@@ -145,7 +145,8 @@ mod tests {
     fn findings(env: &[(&str, &str)], queue: &QueueFacts) -> Vec<String> {
         let env = env.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let loaded = Loaded::read(&Inputs { env, ..Inputs::default() }).unwrap();
-        list(&loaded, &loaded.settings().unwrap(), queue)
+        let settings = loaded.settings().unwrap();
+        list(&loaded, &settings, queue, settings.masking.is_reversible())
     }
 
     const SAFE: [(&str, &str); 3] = [

@@ -27,7 +27,9 @@ pub(super) async fn run(args: ConfigArgs) -> Result<ExitCode, Failure> {
     let queue = queue.map(|seen| seen.words);
     let mut findings: Vec<_> =
         [queue.as_ref().err(), database.as_ref().err()].into_iter().flatten().cloned().collect();
-    findings.extend(findings::list(&loaded, &settings, &facts));
+    // As a ring alone may be, the key of which is none.
+    let is_plain = plan.masker(plan.newest()).is_some_and(|masker| masker.is_reversible());
+    findings.extend(findings::list(&loaded, &settings, &facts, is_plain));
     report::print(&format!("{}\n{}", show(&loaded), told(&settings, &queue, &database, &findings)));
     Ok(if findings.is_empty() { ExitCode::Done } else { ExitCode::Failed })
 }
