@@ -215,7 +215,10 @@ Examples:
 Examples:
   etl-admin quarantine show --config etl.toml 5fea7756-0ea4-451a-a703-a558b933e274
   etl-admin quarantine show --config etl.toml 5fea7756-0ea4-451a-a703-a558b933e274 \\
-      --private-key recipient.key --reveal-personal-data")]
+      --private-key recipient.key --reveal-personal-data --reason \"ticket 4711\"
+
+A message is shown only after the audit has who asked, when and why (etl-admin audit list). An
+SQLite file has no audit.")]
     Show(ShowArgs),
     /// Decode and mask rejected messages again and store them, each once, under the keys that they had
     #[command(after_help = "\
@@ -322,8 +325,11 @@ pub(crate) struct ShowArgs {
     #[command(flatten)]
     pub(crate) private_key: OptionalKeyArgs,
     /// Print the message itself, and nothing else: it holds personal data in clear
-    #[arg(long, requires = "private_key")]
+    #[arg(long, requires_all = ["private_key", "reason"])]
     pub(crate) reveal_personal_data: bool,
+    /// Why the message is looked at: the audit keeps it for ever, so no personal data in it
+    #[arg(long, value_name = "TEXT", value_parser = people::reason, requires = "reveal_personal_data")]
+    pub(crate) reason: Option<String>,
 }
 
 /// Where the private key is, for a command that can do without.
@@ -437,7 +443,9 @@ mod tests {
             ("etl-admin quarantine show k", true),
             ("etl-admin quarantine show k --reveal-personal-data", false),
             ("etl-admin quarantine show k --private-key f", false),
-            ("etl-admin quarantine show k --private-key f --reveal-personal-data", true),
+            ("etl-admin quarantine show k --private-key f --reveal-personal-data", false),
+            ("etl-admin quarantine show k --private-key f --reveal-personal-data --reason ticket", true),
+            ("etl-admin quarantine show k --reason ticket", false),
             ("etl-admin reveal --row m --reason ticket --private-key f", true),
             ("etl-admin reveal --reason ticket --private-key f", false),
             ("etl-admin reveal --row m --private-key f", false),

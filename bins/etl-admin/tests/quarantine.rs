@@ -52,7 +52,7 @@ async fn nothing_of_the_database_steers_the_terminal() {
             UPDATE etl.quarantine SET state = 'discarded', closed_at = now(), closed_by = E'by\\u202e' WHERE key = 'b'",
         )
         .await;
-    let reveal = "show a --private-key recipient.key --reveal-personal-data";
+    let reveal = "show a --private-key recipient.key --reveal-personal-data --reason ticket";
     for args in ["list --state all", "show a", "show b", "replay --private-key recipient.key --all", reveal] {
         let said = bench.quarantine(args);
         let printed = format!("{}{}", said.stdout, said.stderr);
@@ -72,11 +72,11 @@ async fn a_message_is_shown_only_to_the_holder_of_its_key_who_asks_for_it() {
     for value in VALUES {
         assert!(!shown.contains(value), "{shown}");
     }
-    let reveal = "show order-17 --reveal-personal-data --private-key";
+    let reveal = "show order-17 --reveal-personal-data --reason ticket --private-key";
     let revealed = bench.quarantine(&format!("{reveal} recipient.key")).expect(0);
     assert_eq!(revealed, message.body);
 
-    bench.quarantine("show order-17 --reveal-personal-data").expect_usage("--private-key");
+    bench.quarantine("show order-17 --reveal-personal-data --reason ticket").expect_usage("--private-key");
     let other = KeyPair::generate().unwrap();
     bench.write_key("other.key", &other, 0o600);
     let said = bench.quarantine(&format!("{reveal} other.key"));
@@ -86,11 +86,29 @@ async fn a_message_is_shown_only_to_the_holder_of_its_key_who_asks_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_shown_only_after_the_audit_knows() {
+    let mut bench = Bench::open().await;
+    bench.refuse(vec![refused(Some("order-17"))]).await;
+    let reveal = "show order-17 --reveal-personal-data --private-key recipient.key --reason";
+    bench
+        .quarantine("show order-17 --reveal-personal-data --private-key recipient.key")
+        .expect_usage("--reason");
+    bench.quarantine(&format!("{reveal} ticket")).expect(0);
+    let audited: String =
+        bench.one("SELECT string_agg(action || '|' || subject || '|' || reason, ';') FROM etl.audit").await;
+    assert_eq!(audited, "show|rejected message order-17|ticket");
+    bench.execute("DROP FUNCTION etl.append_audit CASCADE").await;
+    let said = bench.quarantine(&format!("{reveal} ticket"));
+    assert!(said.stdout.is_empty(), "{said:?}");
+    said.expect_error(1, "append_audit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_private_key_that_others_may_read_is_refused_unless_that_is_allowed() {
     let mut bench = Bench::open().await;
     bench.refuse(vec![refused(Some("order-17"))]).await;
     bench.write_key("open.key", &bench.pair, 0o640);
-    let reveal = "show order-17 --reveal-personal-data --private-key";
+    let reveal = "show order-17 --reveal-personal-data --reason ticket --private-key";
     let said =
         bench.quarantine(&format!("{reveal} open.key")).expect_error(2, "others on this machine may read");
     assert!(said.contains("hint: chmod 600"), "{said}");

@@ -151,7 +151,7 @@ async fn a_body_under_another_messages_key_does_not_open() {
         "{said}"
     );
     assert_eq!((bench.rows().await, bench.states().await.as_str()), (1, "open:2 replayed:1"));
-    let reveal = "show a --private-key recipient.key --reveal-personal-data";
+    let reveal = "show a --private-key recipient.key --reveal-personal-data --reason ticket";
     bench.quarantine(reveal).expect_error(1, "it belongs elsewhere, or was changed after sealing");
 }
 

@@ -39,7 +39,9 @@ async fn what_a_worker_with_an_sqlite_file_sealed_is_listed_shown_replayed_and_d
     assert!(VALUES.iter().all(|value| !listed.contains(value)), "{listed}");
     let shown = quarantine("show order-17").expect(0);
     assert!(shown.contains("order-17 (the producer's)"), "{shown}");
-    let revealed = quarantine("show order-17 --private-key recipient.key --reveal-personal-data").expect(0);
+    let revealed =
+        quarantine("show order-17 --private-key recipient.key --reveal-personal-data --reason ticket")
+            .expect(0);
     assert_eq!(revealed, good.body);
 
     let said = quarantine("replay --private-key recipient.key --all").expect(1);

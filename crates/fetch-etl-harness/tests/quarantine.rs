@@ -80,7 +80,10 @@ async fn there_and_back(keys: &Path) {
     no_body_in(&bad, &listed);
     let private = keys.join("private").display().to_string();
     for sent in bad.iter().step_by(7) {
-        let shown = admin(&stage, &["show", &sent.id, "--private-key", &private, "--reveal-personal-data"]);
+        let shown = admin(
+            &stage,
+            &["show", &sent.id, "--private-key", &private, "--reveal-personal-data", "--reason", "ticket"],
+        );
         assert_eq!(shown.assert_code(0).stdout, sent.body);
     }
     sqlx::raw_sql("ALTER TABLE user_logins DROP CONSTRAINT refusal")

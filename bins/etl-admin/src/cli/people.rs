@@ -78,7 +78,7 @@ impl Level {
     }
 }
 
-fn reason(text: &str) -> Result<String, String> {
+pub(super) fn reason(text: &str) -> Result<String, String> {
     let text = text.trim();
     if REASON_CHARS.contains(&text.chars().count()) {
         return Ok(text.to_owned());

@@ -36,6 +36,8 @@ struct Store {
     sink: Arc<dyn Sink<LoginRow>>,
     /// The masking policy that replays are held to.
     policies: Arc<dyn PolicyStore>,
+    /// Where there is an audit.
+    postgres: Option<Arc<PostgresSink>>,
 }
 
 impl Store {
@@ -45,11 +47,12 @@ impl Store {
         match settings.database.kind() {
             DatabaseKind::Postgres => {
                 let sink = Arc::new(postgres(&settings).await.map_err(told)?);
-                Ok(Self { quarantine: sink.clone(), policies: sink.clone(), sink, settings })
+                let (quarantine, policies) = (sink.clone(), sink.clone());
+                Ok(Self { quarantine, policies, postgres: Some(sink.clone()), sink, settings })
             }
             DatabaseKind::Sqlite => {
                 let sink = Arc::new(sqlite(&settings).await.map_err(told)?);
-                Ok(Self { quarantine: sink.clone(), policies: sink.clone(), sink, settings })
+                Ok(Self { quarantine: sink.clone(), policies: sink.clone(), postgres: None, sink, settings })
             }
         }
     }

@@ -5,10 +5,12 @@ use std::io::{self, IsTerminal as _, Write as _};
 use etl_worker::failure::Failure;
 use etl_worker::settings::Loaded;
 use fetch_etl_core::{Pii, QuarantineEntry, QuarantineFilter};
+use fetch_etl_postgres::AuditEvent;
 use fetch_etl_seal::{KeyPair, Opener, Purpose};
 use zeroize::Zeroizing;
 
 use super::{Store, list};
+use crate::actor::Actor;
 use crate::cli::ShowArgs;
 use crate::words::harmless;
 use crate::{Outcome, key_file};
@@ -26,12 +28,33 @@ pub(super) async fn run(args: ShowArgs) -> Result<Outcome, Failure> {
     };
     match pair {
         Some(pair) => {
+            audit(&store, entry, args.reason.as_deref().unwrap_or_default()).await?;
             let body = open(&store, &filter, entry, pair).await?;
             print(&body)?;
             Ok(Outcome::done(""))
         }
         None => Ok(Outcome::done(told(entry, store.codes()))),
     }
+}
+
+/// Says in the audit who is about to see a message, where there is an audit. Before anything is opened: without it, nothing is.
+async fn audit(store: &Store, entry: &QuarantineEntry, reason: &str) -> Result<(), Failure> {
+    let Some(sink) = &store.postgres else { return Ok(()) };
+    let Actor { os_user, host } = &Actor::of_this_process();
+    let event = AuditEvent {
+        os_user,
+        host: Some(host),
+        action: "show",
+        reason,
+        subject: &format!("rejected message {}", entry.key),
+        level: Some("full"),
+        entries: 1,
+    };
+    sink.append_audit(&event).await.map(drop).map_err(|error| {
+        let failure = store.failure(error);
+        let text = format!("nothing is shown, for the audit could not be written: {failure}");
+        Failure { text, ..failure }
+    })
 }
 
 fn told(entry: &QuarantineEntry, codes: &str) -> String {
