@@ -99,3 +99,16 @@ async fn a_stop_ends_it_between_two_batches() {
     assert!(!done.finished && done.rows < ROWS as u64, "{done:?}");
     assert_eq!(rotate(&bench, None).await.rows, ROWS as u64 - done.rows);
 }
+
+#[tokio::test]
+async fn rows_that_somebody_keeps_as_they_are_do_not_hold_it_up_for_ever() {
+    let mut bench = Bench::open().await;
+    fill(&mut bench).await;
+    bench
+        .execute(
+            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+            CREATE TRIGGER keep BEFORE UPDATE ON user_logins FOR EACH ROW WHEN (OLD.user_id = 'u-1') EXECUTE FUNCTION keep()",
+        )
+        .await;
+    assert_eq!(rotate(&bench, None).await.rows, ROWS as u64 - 1);
+}
