@@ -46,9 +46,9 @@ impl Filled {
             from = to;
         }
         // What autovacuum would do in the middle of a measurement.
-        sqlx::raw_sql("VACUUM (ANALYZE) user_logins; VACUUM (ANALYZE) etl.ledger")
-            .execute(&mut connection)
-            .await?;
+        for statement in ["VACUUM (ANALYZE) user_logins", "VACUUM (ANALYZE) etl.ledger"] {
+            sqlx::raw_sql(statement).execute(&mut connection).await?;
+        }
         say(&format!("stored {rows} rows in {} s", since.elapsed().as_secs()));
         Ok(Self { database, rows })
     }
