@@ -1,4 +1,4 @@
-//! Tasks of the people who work on fetch-etl: `cargo xtask test`, `prepare`, `torture` and `ci`.
+//! Tasks of the people who work on fetch-etl: `cargo xtask test`, `prepare`, `torture`, `bench` and `ci`.
 //!
 //! A recipe lives here when it needs logic: a Postgres to be found, a process to be cleaned up after, an output to be
 //! checked. Everything else is a plain cargo command.
@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cargo;
 mod ci;
 mod postgres;
@@ -60,6 +61,16 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Measure the worker beside what its parts cost alone, and beside other consumers; see `cargo xtask bench --help`.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Cargo's profile to build with: `release`, or `dist`, as it is shipped. Comes before all other arguments.
+        #[arg(long, default_value = "release")]
+        profile: String,
+        /// Handed on to the program that does it.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Run every check that a change must pass; `.ci/run` is this.
     #[command(after_help = "Example:\n  cargo xtask ci")]
     Ci,
@@ -70,6 +81,7 @@ fn main() -> ExitCode {
         Task::Test { postgres, cargo_args } => test::run(postgres, &cargo_args),
         Task::Prepare { check, postgres } => prepare::run(postgres, check),
         Task::Torture { arguments } => torture::run(&arguments),
+        Task::Bench { profile, arguments } => bench::run(&profile, &arguments),
         Task::Ci => ci::run(),
     };
     match done {

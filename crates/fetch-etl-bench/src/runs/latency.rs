@@ -1,0 +1,116 @@
+//! From sent to committed, at a steady rate.
+//!
+//! The time of a message runs from before its SendMessage until this process is told of its row's commit. A trigger on the row sends
+//! a notification, which Postgres delivers after the commit, that is after the log was flushed; both ends are read from one clock
+//! of one process. So it is an upper bound: the way of the notification is in it, and the trigger's work. The alternatives are worse:
+//! `track_commit_timestamp` takes the time before the flush, `ingested_at` is the transaction's beginning, and polling for the row
+//! costs what is measured.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use fetch_etl_harness::LocalQueue;
+use fetch_etl_testing::postgres::TestDatabase;
+use sqlx::postgres::PgListener;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::load::{Values, login};
+use crate::report::Run;
+use crate::rig::Rig;
+use crate::runs::worker::{self, Setup};
+use crate::sqs::Connection;
+use crate::watch::Watched;
+use crate::{Result, stats};
+
+const PER_SECOND: u64 = 100;
+const CHANNEL: &str = "fetch_etl_bench";
+
+/// What does not come in this time does not come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const TRIGGER: &str = "
+CREATE FUNCTION public.fetch_etl_bench() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN PERFORM pg_notify('fetch_etl_bench', NEW.message_id); RETURN NULL; END $$;
+CREATE TRIGGER fetch_etl_bench AFTER INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION public.fetch_etl_bench()";
+
+pub(crate) async fn run(rig: &Rig) -> Result<Run> {
+    let database = rig.migrated_database().await?;
+    sqlx::raw_sql(TRIGGER).execute(&mut database.connect().await).await?;
+    let queue = rig.queue(0, Values::New)?;
+    let mut commits = Commits::listen(&database).await?;
+    let worker = worker::start(rig, &Setup::usual(0), &queue, &database);
+    let watched = Watched::of(rig).and_queue(&queue).and_clients([worker.id()]);
+    let run = measure(rig, &watched, &queue, &mut commits).await;
+    worker::stop(worker)?;
+    run
+}
+
+async fn measure(rig: &Rig, watched: &Watched, queue: &LocalQueue, commits: &mut Commits) -> Result<Run> {
+    let mut connection = Connection::open(queue.endpoint(), queue.url()).await?;
+    // The worker is ready, and has its connections, once a message came through.
+    connection.send(&login(0, Values::New)).await?;
+    commits.next().await?;
+    let count = PER_SECOND * rig.scale.latency.as_secs();
+    let before = watched.look();
+    let (sent, committed) = tokio::try_join!(send(&mut connection, count), commits.take(count))?;
+    let took = watched.look();
+    let mut run = took.since(&before, count);
+    let times = sent.times.iter().map(|(id, at)| {
+        let committed = committed.get(id).ok_or("the row of a message is not there")?;
+        Ok(committed.saturating_duration_since(*at).as_secs_f64() * 1e3)
+    });
+    let times = times.collect::<Result<Vec<f64>>>()?;
+    let mut figure =
+        |name: &str, value: Option<f64>| run.figures.extend(value.map(|value| (name.to_owned(), value)));
+    figure("p50_ms", stats::percentile(times.iter().copied(), 0.5));
+    figure("p99_ms", stats::percentile(times.iter().copied(), 0.99));
+    figure("max_ms", stats::percentile(times, 1.0));
+    figure("sender_late_p99_ms", stats::percentile(sent.late_ms, 0.99));
+    Ok(run)
+}
+
+struct Sent {
+    times: Vec<(String, Instant)>,
+    /// How late the sender was each time, against its own timetable: it is not to be what is measured.
+    late_ms: Vec<f64>,
+}
+
+async fn send(connection: &mut Connection, count: u64) -> Result<Sent> {
+    let mut sent = Sent { times: Vec::new(), late_ms: Vec::new() };
+    let mut timetable = interval(Duration::from_secs(1) / PER_SECOND as u32);
+    timetable.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    for number in 1..=count {
+        let due = timetable.tick().await.into_std();
+        let body = login(number, Values::New);
+        let at = Instant::now();
+        let id = connection.send(&body).await?;
+        sent.times.push((id, at));
+        sent.late_ms.push(at.saturating_duration_since(due).as_secs_f64() * 1e3);
+    }
+    Ok(sent)
+}
+
+struct Commits(PgListener);
+
+impl Commits {
+    async fn listen(database: &TestDatabase) -> Result<Self> {
+        let mut listener =
+            PgListener::connect(database.url()).await.map_err(|_| "cannot listen for commits")?;
+        listener.listen(CHANNEL).await?;
+        Ok(Self(listener))
+    }
+
+    /// The next row that is committed.
+    async fn next(&mut self) -> Result<(String, Instant)> {
+        let told = timeout(PATIENCE, self.0.recv()).await.map_err(|_| "no row was committed for 30 s")??;
+        Ok((told.payload().to_owned(), Instant::now()))
+    }
+
+    async fn take(&mut self, count: u64) -> Result<BTreeMap<String, Instant>> {
+        let mut taken = BTreeMap::new();
+        while (taken.len() as u64) < count {
+            taken.extend([self.next().await?]);
+        }
+        Ok(taken)
+    }
+}

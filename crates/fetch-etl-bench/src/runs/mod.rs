@@ -1,0 +1,8 @@
+//! One measurement each, seen from outside.
+
+pub(crate) mod growth;
+pub(crate) mod idle;
+pub(crate) mod latency;
+pub(crate) mod limits;
+pub(crate) mod peer;
+pub(crate) mod worker;
