@@ -30,8 +30,8 @@ impl Display for Report {
              farthest from the median; \"others\" is the share of the machine that somebody else took meanwhile.\n",
             self.measurements.iter().map(|measurement| measurement.runs.len()).max().unwrap_or(0)
         )?;
-        row(f, ["aim", "figure", "aimed at", "", ""])?;
-        row(f, ["---", "--:", "--:", "---", "---"])?;
+        row(f, ["aim", "figure", "± at most", "aimed at", "", ""])?;
+        row(f, ["---", "--:", "--:", "--:", "---", "---"])?;
         for aim in aims::of(self) {
             aim_line(f, &aim)?;
         }
@@ -75,14 +75,12 @@ fn line(f: &mut fmt::Formatter<'_>, measurement: &Measurement) -> fmt::Result {
         .filter_map(|name| Some(format!("{} {}", name.replace('_', " "), number(measurement.figure(name)?))))
         .collect();
     let what = [vec![measurement.what.clone()], figures].concat().join("; ");
-    // A rate is what somebody else set where the figures are the result.
-    let is_rate = !measurement.runs.iter().any(|run| run.figures.contains_key("not_a_rate"));
     row(
         f,
         [
             &measurement.name,
-            &cell(measurement.rate().filter(|_| is_rate).map(grouped)),
-            &cell(measurement.spread().filter(|_| is_rate && measurement.runs.len() > 1).map(percent)),
+            &cell(measurement.rate().filter(|rate| *rate > 0.0).map(grouped)),
+            &cell(measurement.spread().filter(|_| measurement.runs.len() > 1).map(percent)),
             &micros(CLIENT),
             &micros(POSTGRES),
             &micros(QUEUE),
@@ -99,7 +97,9 @@ fn aim_line(f: &mut fmt::Formatter<'_>, aim: &Aim) -> fmt::Result {
         Bound::AtMost(bound) => format!("≤ {}{}", number(bound), aim.unit),
     };
     let met = if aim.is_met() { "met" } else { "**not met**" };
-    row(f, [&aim.what, &format!("{}{}", number(aim.figure), aim.unit), &bound, met, aim.note])
+    let met = if aim.is_within_noise() { format!("{met}, within the noise") } else { met.to_owned() };
+    let figure = format!("{}{}", number(aim.figure), aim.unit);
+    row(f, [&aim.what, &figure, &cell(aim.noise.map(percent)), &bound, &met, aim.note])
 }
 
 fn row<const N: usize>(f: &mut fmt::Formatter<'_>, cells: [&str; N]) -> fmt::Result {
@@ -171,7 +171,7 @@ mod tests {
             "`cargo xtask bench`, commit abc, profile release",
             "| limit.pipeline | 100,000 | – | 6.0 | 2.0 | – | – | 10 % | what limit.pipeline is |",
             "| worker.sha512 | 50,000 | – | 18.2 | 2.0 | – | 41 MiB | 10 % | a \\| b; p99 ms 12.3 |",
-            "| rate: worker.sha512 / limit.pipeline | 0.50 | ≥ 0.80 | **not met** |",
+            "| rate: worker.sha512 / limit.pipeline | 0.50 | – | ≥ 0.80 | **not met** |",
             "not measured: peer.1: it ended",
         ] {
             assert!(page.contains(expected), "{expected}\nin\n{page}");
