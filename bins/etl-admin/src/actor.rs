@@ -2,6 +2,8 @@
 
 use std::env;
 
+use etl_worker::failure::Failure;
+use fetch_etl_postgres::AuditEvent;
 use rustix::process::getuid;
 use rustix::system::uname;
 
@@ -24,6 +26,18 @@ impl Actor {
         let os_user = name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"));
         Self { os_user, host: clean(&uname().nodename().to_string_lossy()) }
     }
+
+    /// What this user is about to do.
+    pub(crate) fn event<'a>(&'a self, action: &'a str, subject: &'a str, reason: &'a str) -> AuditEvent<'a> {
+        let Self { os_user, host } = self;
+        AuditEvent { os_user, host: Some(host), action, reason, subject, level: None, entries: 0 }
+    }
+}
+
+/// Why nothing is opened: it could not be said in the audit before.
+pub(crate) fn unsaid(failure: Failure) -> Failure {
+    let text = format!("nothing is shown, for the audit could not be written: {failure}");
+    Failure { text, ..failure }
 }
 
 fn clean(name: &str) -> String {

@@ -37,16 +37,7 @@ struct Request {
 
 impl Request {
     fn event<'a>(&'a self, action: &'a str, entries: u64) -> AuditEvent<'a> {
-        let Actor { os_user, host } = &self.actor;
-        AuditEvent {
-            os_user,
-            host: Some(host),
-            action,
-            reason: &self.args.why.reason,
-            subject: &self.subject,
-            level: None,
-            entries,
-        }
+        AuditEvent { entries, ..self.actor.event(action, &self.subject, &self.args.why.reason) }
     }
 }
 

@@ -81,10 +81,7 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
     let put = std::os::unix::fs::chown(&new, Some(metadata.uid()), Some(metadata.gid()))
         .and_then(|()| std::fs::set_permissions(&new, Permissions::from_mode(mode)))
         .and_then(|()| std::fs::rename(&new, path))
-        .and_then(|()| {
-            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
-        });
+        .and_then(|()| File::open(directory_of(path))?.sync_all());
     put.map_err(|error| {
         // It holds a key that nothing was masked with.
         let _ = std::fs::remove_file(&new);

@@ -10,7 +10,7 @@ use fetch_etl_postgres::{AuditEvent, AuditHead, FoundMask, FoundMasks, KeptValue
 use fetch_etl_seal::VaultOpener;
 use zeroize::Zeroizing;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, unsaid};
 use crate::audit::head;
 use crate::cli::{Level, RevealArgs};
 use crate::store::PeopleStore;
@@ -30,22 +30,14 @@ pub(crate) async fn run(args: RevealArgs) -> Result<Outcome, Failure> {
     let store = PeopleStore::open(&args.config).await?;
     let found = store.sink.find_masks(sought, args.limit).await;
     let found = found.map_err(|error| store.failure(error))?;
-    let Actor { os_user, host } = &Actor::of_this_process();
+    let (actor, subject) = (Actor::of_this_process(), subject(sought));
     let event = AuditEvent {
-        os_user,
-        host: Some(host),
-        action: "reveal",
-        reason: &args.why.reason,
-        subject: &subject(sought),
         level: Some(args.level.as_str()),
         entries: found.kept(),
+        ..actor.event("reveal", &subject, &args.why.reason)
     };
     // Before anything is opened or said: without it, nothing is.
-    let at = store.sink.append_audit(&event).await.map_err(|error| {
-        let failure = store.failure(error);
-        let text = format!("nothing is shown, for the audit could not be written: {failure}");
-        Failure { text, ..failure }
-    })?;
+    let at = store.sink.append_audit(&event).await.map_err(|error| unsaid(store.failure(error)))?;
     let table = Table::of(&found, args.level, opener.as_ref());
     print(&table.text)?;
     let mut text = table.summary(&found, args.limit);

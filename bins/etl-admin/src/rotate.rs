@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::Outcome;
 use crate::cli::RotateArgs;
 use crate::masks::Masks;
+use crate::words::counted;
 
 /// How often a script hears how far it is.
 const TELL_EACH: Duration = Duration::from_secs(3);
@@ -109,14 +110,14 @@ impl Rows {
 
     fn plan(&self, in_force: Option<&PolicyInForce>, target: KeyId) -> String {
         let mut text = String::new();
-        for (key, rows) in &self.by_key {
+        for (key, count) in &self.by_key {
             let key = key.map_or_else(|| "no id".to_owned(), |key| format!("key {}", key.get()));
-            let _ = writeln!(text, "{key:<8} {}", counted(*rows));
+            let _ = writeln!(text, "{key:<8} {}", rows(*count));
         }
         if in_force.is_none_or(|in_force| in_force.policy.key_id != target) {
             let _ = writeln!(text, "would put key {} in force", target.get());
         }
-        let _ = writeln!(text, "would bring {} up to key {}", counted(self.to_do), target.get());
+        let _ = writeln!(text, "would bring {} up to key {}", rows(self.to_do), target.get());
         text + &self.left_out()
     }
 
@@ -126,12 +127,12 @@ impl Rows {
         }
         format!(
             "left out: {} of a key that the key file does not have, or without a key's id (--unnamed-are-sha512)\n",
-            counted(self.left_out)
+            rows(self.left_out)
         )
     }
 
     fn outcome(&self, done: RotationProgress, target: KeyId) -> Outcome {
-        let mut text = format!("brought {} up to key {}", counted(done.rows), target.get());
+        let mut text = format!("brought {} up to key {}", rows(done.rows), target.get());
         if done.vault_entries > 0 {
             let _ = write!(text, ", and {} values of the vault", grouped(done.vault_entries));
         }
@@ -140,20 +141,19 @@ impl Rows {
             let _ = writeln!(
                 text,
                 "left out: {} whose masks are none of 128 hexadecimal characters",
-                counted(done.unreadable)
+                rows(done.unreadable)
             );
         }
         text.push_str(&self.left_out());
         if self.to_do > done.unreadable {
-            let _ =
-                writeln!(text, "not done: {}; run it again to go on", counted(self.to_do - done.unreadable));
+            let _ = writeln!(text, "not done: {}; run it again to go on", rows(self.to_do - done.unreadable));
         }
         Outcome { text, complete: done.finished && self.to_do == 0 && self.left_out == 0 }
     }
 }
 
-fn counted(rows: u64) -> String {
-    format!("{} {}", grouped(rows), if rows == 1 { "row" } else { "rows" })
+fn rows(count: u64) -> String {
+    counted(count, "row", "rows")
 }
 
 /// How far it is: a bar on a terminal, else a sentence every few seconds.

@@ -10,7 +10,7 @@ use fetch_etl_seal::{KeyPair, Opener, Purpose};
 use zeroize::Zeroizing;
 
 use super::{Store, list};
-use crate::actor::Actor;
+use crate::actor::{Actor, unsaid};
 use crate::cli::ShowArgs;
 use crate::words::harmless;
 use crate::{Outcome, key_file};
@@ -40,21 +40,9 @@ pub(super) async fn run(args: ShowArgs) -> Result<Outcome, Failure> {
 /// Says in the audit who is about to see a message, where there is an audit. Before anything is opened: without it, nothing is.
 async fn audit(store: &Store, entry: &QuarantineEntry, reason: &str) -> Result<(), Failure> {
     let Some(sink) = &store.postgres else { return Ok(()) };
-    let Actor { os_user, host } = &Actor::of_this_process();
-    let event = AuditEvent {
-        os_user,
-        host: Some(host),
-        action: "show",
-        reason,
-        subject: &format!("rejected message {}", entry.key),
-        level: Some("full"),
-        entries: 1,
-    };
-    sink.append_audit(&event).await.map(drop).map_err(|error| {
-        let failure = store.failure(error);
-        let text = format!("nothing is shown, for the audit could not be written: {failure}");
-        Failure { text, ..failure }
-    })
+    let (actor, subject) = (Actor::of_this_process(), format!("rejected message {}", entry.key));
+    let event = AuditEvent { level: Some("full"), entries: 1, ..actor.event("show", &subject, reason) };
+    sink.append_audit(&event).await.map(drop).map_err(|error| unsaid(store.failure(error)))
 }
 
 fn told(entry: &QuarantineEntry, codes: &str) -> String {
