@@ -20,6 +20,15 @@ pub trait Remask: Send + Sync {
 
     /// The new mask; `None` where `mask` is no mask, or not of one of the [`origins`](Self::origins).
     fn remask(&self, field: &str, mask: &str, made_with: KeyId) -> Option<MaskedValue>;
+
+    /// What a row is to hold of a field then, where it holds this now: NULL and the masks of fields that it does not
+    /// [concern](Self::concerns) stay. `None` where `held` should be a mask and is none: the row is left as it is.
+    fn column(&self, field: &str, held: Option<&str>, made_with: KeyId) -> Option<Option<String>> {
+        match held {
+            Some(mask) if self.concerns(field) => Some(Some(self.remask(field, mask, made_with)?.to_text())),
+            other => Some(other.map(str::to_owned)),
+        }
+    }
 }
 
 /// How far a rotation is.

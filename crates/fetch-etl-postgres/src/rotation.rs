@@ -228,15 +228,8 @@ type NewMask = Option<String>;
 
 /// The masks of a row with the newest key; `None` where one of them is no mask.
 fn new_masks(remask: &dyn Remask, row: &OldRow, made_with: KeyId) -> Option<(NewMask, NewMask)> {
-    let one = |field, mask: &Option<String>| -> Option<NewMask> {
-        match mask {
-            Some(mask) if remask.concerns(field) => {
-                Some(Some(remask.remask(field, mask, made_with)?.to_text()))
-            }
-            other => Some(other.clone()),
-        }
-    };
-    Some((one("ip", &row.masked_ip)?, one("device_id", &row.masked_device_id)?))
+    let column = |field, held: &Option<String>| remask.column(field, held.as_deref(), made_with);
+    Some((column("ip", &row.masked_ip)?, column("device_id", &row.masked_device_id)?))
 }
 
 /// New masks, column by column.

@@ -113,15 +113,9 @@ async fn remask_row(
     row: &OldRow,
 ) -> sqlx::Result<bool> {
     let Some(made_with) = row.mask_key_id.map(key_id).or(unnamed) else { return Ok(false) };
-    let new = |field, mask: &Option<String>| -> Option<Option<String>> {
-        match mask {
-            Some(mask) if remask.concerns(field) => {
-                Some(Some(remask.remask(field, mask, made_with)?.to_text()))
-            }
-            other => Some(other.clone()),
-        }
-    };
-    let (Some(ip), Some(device_id)) = (new("ip", &row.masked_ip), new("device_id", &row.masked_device_id))
+    let column = |field, held: &Option<String>| remask.column(field, held.as_deref(), made_with);
+    let (Some(ip), Some(device_id)) =
+        (column("ip", &row.masked_ip), column("device_id", &row.masked_device_id))
     else {
         return Ok(false);
     };
