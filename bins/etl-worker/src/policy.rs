@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fetch_etl_core::{ErrorClass, KeyId, MaskPolicy, PolicyStore, SinkError};
+use fetch_etl_core::{ErrorClass, KeyId, MaskPolicy, PolicyInForce, PolicyStore, SinkError};
 use fetch_etl_mask::{FieldMasker, MaskPlan};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -87,18 +87,13 @@ pub(crate) async fn agree_when_ready(
 /// The policies differ, or the store failed.
 pub async fn agree(plan: &MaskPlan, store: &dyn PolicyStore) -> Result<FieldMasker, Disagreement> {
     for _ in 0..TRIES {
-        let Some(in_force) = store.policy_in_force().await? else {
-            let first = first_policy(plan, store).await?;
-            if let Some(put) = store.put_in_force(&first, None).await? {
-                info!(
-                    event = "policy_set",
-                    version = put.version,
-                    methods = first.methods,
-                    key_id = first.key_id.get(),
-                    "wrote the masking policy down; other workers must have the same"
-                );
-            }
-            continue;
+        let in_force = match store.policy_in_force().await? {
+            Some(in_force) => in_force,
+            // `None` where another worker was faster: then its policy is there.
+            None => match put_first(plan, store).await? {
+                Some(put) => put,
+                None => continue,
+            },
         };
         let masker = plan.masker_for(&in_force.policy).map_err(Disagreement::Differs)?;
         if in_force.policy.key_id != plan.newest() {
@@ -114,6 +109,21 @@ pub async fn agree(plan: &MaskPlan, store: &dyn PolicyStore) -> Result<FieldMask
     }
     let text = "the masking policy changes all the time";
     Err(Disagreement::Store(SinkError::new(ErrorClass::Retryable, text)))
+}
+
+/// Writes this worker's policy down, where there is none yet.
+async fn put_first(plan: &MaskPlan, store: &dyn PolicyStore) -> Result<Option<PolicyInForce>, Disagreement> {
+    let put = store.put_in_force(&first_policy(plan, store).await?, None).await?;
+    if let Some(PolicyInForce { version, policy }) = &put {
+        info!(
+            event = "policy_set",
+            version,
+            methods = policy.methods,
+            key_id = policy.key_id.get(),
+            "wrote the masking policy down; other workers must have the same"
+        );
+    }
+    Ok(put)
 }
 
 /// What is compared without writing anything, for `check`: nothing where the policies agree, or where none is written down yet.

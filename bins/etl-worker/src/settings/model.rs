@@ -117,11 +117,6 @@ impl MaskingSettings {
         let words: Vec<_> = self.fields.iter().map(|(field, method)| format!("{field}={method}")).collect();
         words.join(" ")
     }
-
-    /// Whether some field's masks can be reversed by trying all values.
-    pub fn is_reversible(&self) -> bool {
-        self.fields.iter().any(|(_, method)| *method == Method::Sha512)
-    }
 }
 
 /// The fields of a login that are masked.

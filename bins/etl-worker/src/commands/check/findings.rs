@@ -27,8 +27,7 @@ pub(super) fn list(loaded: &Loaded, settings: &Settings, queue: &QueueFacts, is_
 }
 
 fn masking(is_plain: bool) -> Option<String> {
-    let plain = is_plain;
-    plain.then(|| format!("masking.method: {UNKEYED_WARNING}; set masking.key_file"))
+    is_plain.then(|| format!("masking.method: {UNKEYED_WARNING}; set masking.key_file"))
 }
 
 fn of_queue(settings: &Settings, queue: &QueueFacts) -> Vec<String> {
@@ -138,6 +137,8 @@ fn leaves_machine(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use fetch_etl_mask::Method;
+
     use crate::settings::Inputs;
 
     use super::*;
@@ -146,7 +147,7 @@ mod tests {
         let env = env.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let loaded = Loaded::read(&Inputs { env, ..Inputs::default() }).unwrap();
         let settings = loaded.settings().unwrap();
-        list(&loaded, &settings, queue, settings.masking.is_reversible())
+        list(&loaded, &settings, queue, settings.masking.method == Method::Sha512)
     }
 
     const SAFE: [(&str, &str); 3] = [
