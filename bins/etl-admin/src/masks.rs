@@ -7,8 +7,9 @@ use etl_worker::settings::{DatabaseKind, MaskingSettings, SinkSettings};
 use etl_worker::{masking, sinks};
 use fetch_etl_core::{PolicyStore, Rotation, SinkError};
 use fetch_etl_mask::MaskPlan;
-use fetch_etl_postgres::{Maintenance, PostgresSink, PostgresSinkConfig};
-use fetch_etl_sqlite::{SqliteSink, SqliteSinkConfig};
+use fetch_etl_postgres::{Maintenance, PostgresSink};
+
+use crate::quarantine;
 
 /// A database's masks.
 pub(crate) struct Masks {
@@ -26,12 +27,12 @@ impl Masks {
         let told = |error: SinkError| sinks::failure(&settings, &error);
         match settings.database.kind() {
             DatabaseKind::Postgres => {
-                let sink = Arc::new(postgres(&settings).await.map_err(told)?);
+                let sink = Arc::new(quarantine::postgres(&settings).await.map_err(told)?);
                 let (policies, rotation) = (sink.clone(), sink.clone());
                 Ok(Self { settings, plan, policies, rotation, postgres: Some(sink) })
             }
             DatabaseKind::Sqlite => {
-                let sink = Arc::new(sqlite(&settings).await.map_err(told)?);
+                let sink = Arc::new(quarantine::sqlite(&settings).await.map_err(told)?);
                 let (policies, rotation) = (sink.clone(), sink);
                 Ok(Self { settings, plan, policies, rotation, postgres: None })
             }
@@ -51,20 +52,4 @@ impl Masks {
     pub(crate) fn failure(&self, error: &SinkError) -> Failure {
         sinks::failure(&self.settings, error)
     }
-}
-
-async fn postgres(settings: &SinkSettings) -> Result<PostgresSink, SinkError> {
-    let sink = PostgresSink::connect(PostgresSinkConfig {
-        application_name: "etl-admin".to_owned(),
-        ..PostgresSinkConfig::new(settings.database.expose())
-    })
-    .await?;
-    sink.check_schema().await?;
-    Ok(sink)
-}
-
-async fn sqlite(settings: &SinkSettings) -> Result<SqliteSink, SinkError> {
-    let sink = SqliteSink::connect(SqliteSinkConfig::new(settings.database.expose())).await?;
-    sink.check_schema().await?;
-    Ok(sink)
 }

@@ -133,11 +133,8 @@ impl Work<'_> {
             let work = remask_rows(&mut session, self.remask, &origins, self.unnamed, &pages);
             let outcome = timeout(patience, work).await;
             match session.judge(outcome).map_err(Failure::without_rows) {
-                Err(error) if error.class() == ErrorClass::Retryable && tries < TRIES => {
-                    tries += 1;
-                    tokio::time::sleep(PAUSE * tries).await;
-                }
-                done => return done,
+                Ok(step) => return Ok(step),
+                Err(error) => wait_if_it_may_pass(error, &mut tries).await?,
             }
         }
     }
@@ -165,17 +162,25 @@ impl Work<'_> {
             let patience = session.patience();
             let work = remask_entries(&mut session, self.remask, &origins, after);
             let outcome = timeout(patience, work).await;
-            match session.judge(outcome).map_err(SinkError::from) {
-                // A deadlock with somebody else, a connection that was cut.
-                Err(error) if error.class() == ErrorClass::Retryable && tries < TRIES => {
-                    tries += 1;
-                    tokio::time::sleep(PAUSE * tries).await;
-                }
-                Err(error) => return Err(Failure::Other(error).without_rows()),
+            match session.judge(outcome).map_err(Failure::without_rows) {
                 Ok(step) => return Ok(step),
+                Err(error) => wait_if_it_may_pass(error, &mut tries).await?,
             }
         }
     }
+}
+
+/// Waits before another try, a little longer each time, where an error may pass: a deadlock with somebody else, a connection that was cut.
+///
+/// # Errors
+/// The same, where it does not pass by itself or came too often.
+async fn wait_if_it_may_pass(error: SinkError, tries: &mut u32) -> Result<(), SinkError> {
+    if error.class() != ErrorClass::Retryable || *tries == TRIES {
+        return Err(error);
+    }
+    *tries += 1;
+    tokio::time::sleep(PAUSE * *tries).await;
+    Ok(())
 }
 
 /// Field and mask of an entry.

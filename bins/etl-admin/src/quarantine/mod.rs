@@ -84,7 +84,7 @@ pub(crate) async fn postgres(settings: &SinkSettings) -> Result<PostgresSink, Si
     Ok(sink)
 }
 
-async fn sqlite(settings: &SinkSettings) -> Result<SqliteSink, SinkError> {
+pub(crate) async fn sqlite(settings: &SinkSettings) -> Result<SqliteSink, SinkError> {
     let sink = SqliteSink::connect(SqliteSinkConfig {
         ledger_retention_days: settings.ledger_retention_days,
         replays: true,
