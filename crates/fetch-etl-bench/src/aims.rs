@@ -169,6 +169,7 @@ fn growth(report: &Report) -> Vec<Aim> {
     let rows = report.get("worker.stored").and_then(|measurement| measurement.figure("stored_rows"));
     let rows = rows.map_or_else(String::new, |rows| format!("{} M ", rows / 1e6));
     let stored = Rounds::rates(report, "worker.stored", "worker.hmac");
+    let soak = Rounds::of(report, ["worker.soak"], |[run]| run.figures.get("rss_late_to_early").copied());
     let backlog = Rounds::rates(report, "worker.backlog.long", "worker.backlog.short");
     let aims = [
         stored.aim(
@@ -183,6 +184,7 @@ fn growth(report: &Report) -> Vec<Aim> {
             Bound::AtLeast(0.95),
             "the aim is for 1 M and 10 k: --full",
         ),
+        soak.aim("memory at the end of a soak / at its beginning", "", Bound::AtMost(1.05), "no growth"),
     ];
     aims.into_iter().flatten().collect()
 }

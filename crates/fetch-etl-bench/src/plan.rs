@@ -3,7 +3,7 @@
 //! What is short is measured once in each round, every other round backwards: drift of the machine, and what one measurement leaves to
 //! the next, hits all alike. What takes long comes once, at the end.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fetch_etl_harness::Masking;
 
@@ -12,9 +12,10 @@ use crate::parts::{MaskMethod, SinkWay};
 use crate::report::{FORMAT, Measurement, Report, Run};
 use crate::rig::Rig;
 use crate::runs::growth::Filled;
+use crate::runs::latency::Pace;
 use crate::runs::worker::Setup;
-use crate::runs::{idle, latency, limits, peer, worker};
-use crate::{Result, Scale, machine, say};
+use crate::runs::{idle, latency, limits, peer, soak, worker};
+use crate::{Result, Scale, machine, say, stats};
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Options {
     pub only: Vec<String>,
     /// Commands of other consumers.
     pub peers: Vec<String>,
+    /// How long memory is watched at a steady rate; not at all where there is nothing.
+    pub soak: Option<Duration>,
     /// A server; one is made where there is none.
     pub database_url: Option<String>,
     /// The command line, for the report.
@@ -45,7 +48,9 @@ enum Step {
     Peer(usize, String),
     LongBacklog,
     Latency,
+    LatencyAtHalf,
     Idle,
+    Soak(Duration),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +64,7 @@ enum Variant {
 }
 
 /// In the order of the report.
-fn all_steps(peers: &[String]) -> Vec<Step> {
+fn all_steps(peers: &[String], soak: Option<Duration>) -> Vec<Step> {
     let mut steps = vec![
         Step::Queue,
         Step::Pipeline,
@@ -80,15 +85,17 @@ fn all_steps(peers: &[String]) -> Vec<Step> {
         Step::LongBacklog,
         Step::Stored,
         Step::Latency,
+        Step::LatencyAtHalf,
         Step::Idle,
     ];
+    steps.extend(soak.map(Step::Soak));
     steps.extend(peers.iter().enumerate().map(|(index, command)| Step::Peer(index + 1, command.clone())));
     steps
 }
 
-/// The names of all measurements but the peers', in the order of the report.
+/// The names of all measurements, without peers and what has to be asked for, in the order of the report.
 pub fn names() -> Vec<String> {
-    all_steps(&[]).iter().map(Step::name).collect()
+    all_steps(&[], None).iter().map(Step::name).collect()
 }
 
 impl Step {
@@ -107,7 +114,9 @@ impl Step {
             Self::LongBacklog => "worker.backlog.long".into(),
             Self::Stored => "worker.stored".into(),
             Self::Latency => "worker.latency".into(),
+            Self::LatencyAtHalf => "worker.latency.half".into(),
             Self::Idle => "worker.idle".into(),
+            Self::Soak(_) => "worker.soak".into(),
             Self::Peer(number, _) => format!("peer.{number}"),
         }
     }
@@ -126,16 +135,18 @@ impl Step {
             Self::LongBacklog => format!("HMAC, a backlog of {}", scale.long_backlog),
             Self::Stored => format!("HMAC, with {} rows there already", scale.stored_rows),
             Self::Latency => "HMAC, 100 messages/s".into(),
+            Self::LatencyAtHalf => "HMAC, half the rate of worker.hmac, one message of 100 timed".into(),
             Self::Idle => "HMAC, an empty queue".into(),
+            Self::Soak(time) => format!("HMAC, 2,000 messages/s for {} s", time.as_secs()),
             Self::Peer(_, command) => format!("`{command}`"),
         }
     }
 
     fn is_once(&self) -> bool {
-        matches!(self, Self::Latency | Self::Idle)
+        matches!(self, Self::Latency | Self::LatencyAtHalf | Self::Idle | Self::Soak(_))
     }
 
-    async fn measure(&self, rig: &Rig, filled: &mut Option<Filled>) -> Result<Run> {
+    async fn measure(&self, rig: &Rig, known: &mut Known) -> Result<Run> {
         match self {
             Self::Queue => limits::queue(rig).await,
             Self::Pipeline => limits::pipeline(rig).await,
@@ -145,17 +156,38 @@ impl Step {
             Self::Core => limits::core(rig),
             Self::Worker(variant) => worker::rate(rig, &variant.setup(&rig.scale)).await,
             Self::LongBacklog => worker::rate(rig, &Setup::usual(rig.scale.long_backlog)).await,
-            Self::Stored => {
-                let filled = match filled {
-                    Some(filled) => filled,
-                    None => filled.insert(Filled::new(rig, rig.scale.stored_rows).await?),
-                };
-                filled.rate(rig).await
-            }
-            Self::Latency => latency::run(rig).await,
+            Self::Stored => known.filled(rig).await?.rate(rig).await,
+            Self::Latency => latency::run(rig, Pace::QUIET).await,
+            Self::LatencyAtHalf => latency::run(rig, Pace::busy(known.rate(rig).await? / 2.0)).await,
             Self::Idle => idle::run(rig).await,
+            Self::Soak(time) => soak::run(rig, *time).await,
             Self::Peer(_, command) => peer::run(rig, command).await,
         }
+    }
+}
+
+/// What earlier measurements leave to later ones.
+#[derive(Default)]
+struct Known {
+    filled: Option<Filled>,
+    /// The rates of `worker.hmac`.
+    rates: Vec<f64>,
+}
+
+impl Known {
+    async fn filled(&mut self, rig: &Rig) -> Result<&Filled> {
+        if self.filled.is_none() {
+            self.filled = Some(Filled::new(rig, rig.scale.stored_rows).await?);
+        }
+        self.filled.as_ref().ok_or_else(|| "nothing was filled".into())
+    }
+
+    /// The most that the worker does; measured where it was not asked for.
+    async fn rate(&mut self, rig: &Rig) -> Result<f64> {
+        if self.rates.is_empty() {
+            self.rates.push(worker::rate(rig, &Variant::Hmac.setup(&rig.scale)).await?.rate());
+        }
+        stats::median(self.rates.iter().copied()).ok_or_else(|| "no rate was measured".into())
     }
 }
 
@@ -211,7 +243,7 @@ fn order(steps: &[Step], round: u32, rounds: u32) -> Vec<usize> {
 /// # Errors
 /// There is nothing to measure on, or nothing to measure.
 pub async fn run(options: Options) -> Result<Report> {
-    let mut steps = all_steps(&options.peers);
+    let mut steps = all_steps(&options.peers, options.soak);
     let only = &options.only;
     steps.retain(|step| only.is_empty() || only.iter().any(|start| step.name().starts_with(start.as_str())));
     if steps.is_empty() {
@@ -223,12 +255,12 @@ pub async fn run(options: Options) -> Result<Report> {
     let measurement =
         |step: &Step| Measurement { name: step.name(), what: step.what(&scale), runs: Vec::new() };
     let mut measurements: Vec<_> = steps.iter().map(measurement).collect();
-    let (mut failures, mut filled) = (Vec::new(), None);
+    let (mut failures, mut known) = (Vec::new(), Known::default());
     let since = Instant::now();
     for round in 0..scale.repeats {
         for index in order(&steps, round, scale.repeats) {
             let name = &measurements[index].name;
-            match Box::pin(steps[index].measure(&rig, &mut filled)).await {
+            match Box::pin(steps[index].measure(&rig, &mut known)).await {
                 Ok(run) => {
                     let (seconds, rate) = (since.elapsed().as_secs(), run.rate());
                     say(&format!(
@@ -236,6 +268,9 @@ pub async fn run(options: Options) -> Result<Report> {
                         round + 1,
                         scale.repeats
                     ));
+                    if steps[index] == Step::Worker(Variant::Hmac) {
+                        known.rates.push(run.rate());
+                    }
                     measurements[index].runs.push(run);
                 }
                 Err(error) => {
@@ -257,7 +292,7 @@ mod tests {
 
     #[test]
     fn names_are_different() {
-        let steps = all_steps(&["a".into(), "b".into()]);
+        let steps = all_steps(&["a".into(), "b".into()], Some(Duration::from_secs(1)));
         let names: BTreeSet<_> = steps.iter().map(Step::name).collect();
         assert_eq!(names.len(), steps.len());
     }

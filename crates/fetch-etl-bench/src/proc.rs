@@ -91,11 +91,16 @@ pub(crate) fn name_of(id: u32) -> Option<String> {
 
 /// The most memory that a process has had at once so far, in bytes; `None` once it has ended.
 pub(crate) fn peak_memory(id: u32) -> Option<u64> {
-    parse_peak_memory(&fs::read_to_string(format!("/proc/{id}/status")).ok()?)
+    parse_memory(&fs::read_to_string(format!("/proc/{id}/status")).ok()?, "VmHWM:")
 }
 
-fn parse_peak_memory(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// The memory that a process has now, in bytes; `None` once it has ended.
+pub(crate) fn memory(id: u32) -> Option<u64> {
+    parse_memory(&fs::read_to_string(format!("/proc/{id}/status")).ok()?, "VmRSS:")
+}
+
+fn parse_memory(status: &str, which: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(which))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -156,9 +161,11 @@ mod tests {
     }
 
     #[test]
-    fn the_peak_is_in_kib() {
-        assert_eq!(parse_peak_memory("Name:\tx\nVmHWM:\t   12 kB\nVmRSS:\t 5 kB\n"), Some(12 * 1024));
-        assert_eq!(parse_peak_memory("Name:\tx\nState:\tZ (zombie)\n"), None);
+    fn memory_is_in_kib() {
+        let status = "Name:\tx\nVmHWM:\t   12 kB\nVmRSS:\t 5 kB\n";
+        assert_eq!(parse_memory(status, "VmHWM:"), Some(12 * 1024));
+        assert_eq!(parse_memory(status, "VmRSS:"), Some(5 * 1024));
+        assert_eq!(parse_memory("Name:\tx\nState:\tZ (zombie)\n", "VmRSS:"), None);
     }
 
     #[test]
@@ -173,7 +180,7 @@ mod tests {
     fn this_process_is_found_with_its_own_cpu() {
         let id = std::process::id();
         assert!(is_alive(id));
-        assert!(peak_memory(id) > Some(0));
+        assert!(peak_memory(id) >= memory(id) && memory(id) > Some(0));
         let processes = Processes::now();
         assert!(processes.parent_of(id).is_some());
         assert!(processes.cpu_of_tree(id) <= Processes::now().cpu_of_tree(id));

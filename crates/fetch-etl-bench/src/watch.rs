@@ -60,7 +60,7 @@ impl Watched {
     }
 
     /// The clients' peak memory, all together; a tree's processes each count with their own.
-    fn peak_rss_bytes(&self) -> Option<u64> {
+    pub(crate) fn peak_rss_bytes(&self) -> Option<u64> {
         let processes = Processes::now();
         let all = self.clients().iter().flat_map(|id| processes.tree(*id));
         all.filter_map(proc::peak_memory).reduce(|a, b| a + b)

@@ -75,6 +75,13 @@ impl Pii<Vec<u8>> {
     pub fn as_bytes(&self) -> &Pii<[u8]> {
         Pii::wrap(self.0.as_slice())
     }
+
+    /// Zeroizes and drops it, all bytes at once: dropping alone does it byte by byte, which shows at a million messages a second.
+    pub(crate) fn wipe(mut self) {
+        // What is behind the length is zeroized as a whole.
+        self.0.clear();
+        self.0.zeroize();
+    }
 }
 
 impl Pii<String> {

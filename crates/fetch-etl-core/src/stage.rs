@@ -130,7 +130,12 @@ impl<S: EventSchema> Stager<S> {
                 staged.unknown_fields += u64::from(decoded.unknown_fields);
                 staged.non_canonical += u64::from(decoded.non_canonical);
                 // Kept for the case that the sink refuses the row: only a sealer can make use of it then.
-                let body = self.sealer.is_some().then_some(body);
+                let body = if self.sealer.is_some() {
+                    Some(body)
+                } else {
+                    body.wipe();
+                    None
+                };
                 staged.batch.rows.push(Masked {
                     row: decoded.row,
                     key,
@@ -168,10 +173,13 @@ pub(crate) fn seal(sealer: Option<&dyn Sealer>, key: &MessageKey, body: &Pii<[u8
 /// for.
 pub(crate) fn unusable_key(key: &str) -> Option<Reject> {
     const FIELD: &str = Reject::MESSAGE_KEY;
-    let chars = key.chars().count();
-    if chars == 0 {
+    // A text never has more characters than bytes, so most need no counting.
+    let too_long = || Some(key.chars().count()).filter(|chars| *chars > MessageKey::MAX_CHARS);
+    if key.is_empty() {
         Some(Reject::of_field(RejectReason::EmptyField, FIELD))
-    } else if chars > MessageKey::MAX_CHARS {
+    } else if key.len() > MessageKey::MAX_CHARS
+        && let Some(chars) = too_long()
+    {
         Some(Reject::of_field(RejectReason::TooLong, FIELD).with_length(chars))
     } else if key.contains('\0') {
         Some(Reject::of_field(RejectReason::NulCharacter, FIELD))

@@ -30,6 +30,7 @@ Examples:
   cargo xtask bench --full                              most of an hour, 10 M rows, some 15 GB of disk
   cargo xtask bench --profile dist --quick              built as it is shipped; --profile comes first
   cargo xtask bench --only limit.source,worker.hmac --repeat 7
+  cargo xtask bench --only worker.soak --soak 30
   cargo xtask bench --compare target/bench/1a2b3c4d5e.json
   cargo xtask bench --peer 'vector --config bench.toml' --peer 'python3 consumer.py'
 
@@ -70,6 +71,9 @@ struct Cli {
     /// How long a peer may take; what it did until then counts
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     peer_seconds: Option<u64>,
+    /// Also watch the worker's memory at a steady rate, for so long
+    #[arg(long = "soak", value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=1_440))]
+    soak_minutes: Option<u64>,
     /// Where the figures are written to [default: target/bench/COMMIT.json]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -109,6 +113,7 @@ impl Cli {
             scale: self.scale(),
             only: self.only.clone(),
             peers: self.peers.clone(),
+            soak: self.soak_minutes.map(|minutes| std::time::Duration::from_secs(minutes * 60)),
             database_url: self.database_url.clone().filter(|url| !url.is_empty()),
             command: command_line(std::env::args().skip(1)),
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use fetch_etl_harness::LocalQueue;
 use fetch_etl_testing::postgres::TestDatabase;
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgListener;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -18,43 +19,82 @@ use crate::load::{Values, login};
 use crate::report::Run;
 use crate::rig::Rig;
 use crate::runs::worker::{self, Setup};
-use crate::sqs::Connection;
+use crate::sqs::{Connection, MOST};
 use crate::watch::Watched;
 use crate::{Result, stats};
 
-const PER_SECOND: u64 = 100;
 const CHANNEL: &str = "fetch_etl_bench";
 
 /// What does not come in this time does not come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const TRIGGER: &str = "
-CREATE FUNCTION public.fetch_etl_bench() RETURNS trigger LANGUAGE plpgsql
-AS $$ BEGIN PERFORM pg_notify('fetch_etl_bench', NEW.message_id); RETURN NULL; END $$;
-CREATE TRIGGER fetch_etl_bench AFTER INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION public.fetch_etl_bench()";
+/// Messages that are sent at a steady rate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Messages of one call: one, or as many as a call takes where there are thousands a second.
+    at_once: u64,
+    calls_per_second: u64,
+    /// Every so many messages one is timed.
+    timed: u64,
+}
 
-pub(crate) async fn run(rig: &Rig) -> Result<Run> {
+impl Pace {
+    /// Each message by itself, and each of them timed.
+    pub(crate) const QUIET: Self = Self { at_once: 1, calls_per_second: 100, timed: 1 };
+
+    /// About so many messages a second, one of a hundred timed: a notification for each would be what is measured.
+    pub(crate) fn busy(messages_per_second: f64) -> Self {
+        Self { at_once: MOST, calls_per_second: (messages_per_second as u64 / MOST).max(1), timed: 100 }
+    }
+
+    fn messages_in(self, time: Duration) -> u64 {
+        let calls = self.calls_per_second * time.as_secs();
+        // A whole number of timed ones.
+        (calls * self.at_once).next_multiple_of(self.timed.max(self.at_once))
+    }
+
+    /// Tells of the rows of timed messages, which have numbers that end in as many zeros.
+    fn trigger(self) -> String {
+        format!(
+            "CREATE FUNCTION public.fetch_etl_bench() RETURNS trigger LANGUAGE plpgsql
+            AS $$ BEGIN PERFORM pg_notify('{CHANNEL}', NEW.message_id); RETURN NULL; END $$;
+            CREATE TRIGGER fetch_etl_bench AFTER INSERT ON user_logins FOR EACH ROW
+            WHEN (right(NEW.user_id, 12)::bigint % {} = 0) EXECUTE FUNCTION public.fetch_etl_bench()",
+            self.timed
+        )
+    }
+}
+
+pub(crate) async fn run(rig: &Rig, pace: Pace) -> Result<Run> {
     let database = rig.migrated_database().await?;
-    sqlx::raw_sql(TRIGGER).execute(&mut database.connect().await).await?;
+    sqlx::raw_sql(AssertSqlSafe(pace.trigger())).execute(&mut database.connect().await).await?;
     let queue = rig.queue(0, Values::New)?;
     let mut commits = Commits::listen(&database).await?;
     let worker = worker::start(rig, &Setup::usual(0), &queue, &database);
     let watched = Watched::of(rig).and_queue(&queue).and_clients([worker.id()]);
-    let run = measure(rig, &watched, &queue, &mut commits).await;
+    let run = measure(rig, pace, &watched, &queue, &mut commits).await;
     worker::stop(worker)?;
     run
 }
 
-async fn measure(rig: &Rig, watched: &Watched, queue: &LocalQueue, commits: &mut Commits) -> Result<Run> {
+async fn measure(
+    rig: &Rig,
+    pace: Pace,
+    watched: &Watched,
+    queue: &LocalQueue,
+    commits: &mut Commits,
+) -> Result<Run> {
     let mut connection = Connection::open(queue.endpoint(), queue.url()).await?;
     // The worker is ready, and has its connections, once a message came through.
-    connection.send(&login(0, Values::New)).await?;
+    connection.send(&[login(0, Values::New)]).await?;
     commits.next().await?;
-    let count = PER_SECOND * rig.scale.latency.as_secs();
+    let count = pace.messages_in(rig.scale.latency);
     let before = watched.look();
-    let (sent, committed) = tokio::try_join!(send(&mut connection, count), commits.take(count))?;
+    let timed = count / pace.timed;
+    let (sent, committed) = tokio::try_join!(send(&mut connection, pace, count), commits.take(timed))?;
     let took = watched.look();
     let mut run = took.since(&before, count);
+    run.peak_rss_bytes = watched.peak_rss_bytes();
     let times = sent.times.iter().map(|(id, at)| {
         let committed = committed.get(id).ok_or("the row of a message is not there")?;
         Ok(committed.saturating_duration_since(*at).as_secs_f64() * 1e3)
@@ -75,16 +115,18 @@ struct Sent {
     late_ms: Vec<f64>,
 }
 
-async fn send(connection: &mut Connection, count: u64) -> Result<Sent> {
+async fn send(connection: &mut Connection, pace: Pace, count: u64) -> Result<Sent> {
     let mut sent = Sent { times: Vec::new(), late_ms: Vec::new() };
-    let mut timetable = interval(Duration::from_secs(1) / PER_SECOND as u32);
+    let mut timetable = interval(Duration::from_secs(1) / pace.calls_per_second as u32);
     timetable.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    for number in 1..=count {
+    for first in (1..=count).step_by(pace.at_once as usize) {
         let due = timetable.tick().await.into_std();
-        let body = login(number, Values::New);
+        let numbers = first..first + pace.at_once;
+        let bodies: Vec<_> = numbers.clone().map(|number| login(number, Values::New)).collect();
         let at = Instant::now();
-        let id = connection.send(&body).await?;
-        sent.times.push((id, at));
+        let ids = connection.send(&bodies).await?;
+        let timed = numbers.zip(ids).filter(|(number, _)| number.is_multiple_of(pace.timed));
+        sent.times.extend(timed.map(|(_, id)| (id, at)));
         sent.late_ms.push(at.saturating_duration_since(due).as_secs_f64() * 1e3);
     }
     Ok(sent)
@@ -112,5 +154,20 @@ impl Commits {
             taken.extend([self.next().await?]);
         }
         Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_sends_whole_calls_and_whole_numbers_of_timed_messages() {
+        assert_eq!(Pace::QUIET.messages_in(Duration::from_secs(20)), 2_000);
+        let busy = Pace::busy(9_876.0);
+        assert_eq!(busy.calls_per_second, 987);
+        assert_eq!(busy.messages_in(Duration::from_secs(2)), 19_800);
+        // A machine that is all but stopped.
+        assert_eq!(Pace::busy(3.0).messages_in(Duration::from_secs(1)), 100);
     }
 }

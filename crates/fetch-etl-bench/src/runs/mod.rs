@@ -5,4 +5,5 @@ pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod limits;
 pub(crate) mod peer;
+pub(crate) mod soak;
 pub(crate) mod worker;
