@@ -14,7 +14,7 @@ use crate::rig::Rig;
 use crate::runs::growth::Filled;
 use crate::runs::latency::Pace;
 use crate::runs::worker::Setup;
-use crate::runs::{idle, latency, limits, peer, soak, worker};
+use crate::runs::{idle, latency, limits, peer, prune, soak, worker};
 use crate::{Result, Scale, machine, say, stats};
 
 /// What to measure.
@@ -50,6 +50,7 @@ enum Step {
     Latency,
     LatencyAtHalf,
     Idle,
+    Prune,
     Soak(Duration),
 }
 
@@ -74,6 +75,7 @@ fn all_steps(peers: &[String], soak: Option<Duration>) -> Vec<Step> {
         Step::Sink(SinkWay::Unnest),
         Step::Sink(SinkWay::Ledger),
         Step::Sink(SinkWay::Copy),
+        Step::Sink(SinkWay::Staged),
         Step::Core,
         Step::Worker(Variant::Sha512),
         Step::Worker(Variant::Hmac),
@@ -87,6 +89,7 @@ fn all_steps(peers: &[String], soak: Option<Duration>) -> Vec<Step> {
         Step::Latency,
         Step::LatencyAtHalf,
         Step::Idle,
+        Step::Prune,
     ];
     steps.extend(soak.map(Step::Soak));
     steps.extend(peers.iter().enumerate().map(|(index, command)| Step::Peer(index + 1, command.clone())));
@@ -109,6 +112,7 @@ impl Step {
             Self::Sink(SinkWay::Unnest) => "limit.sink.unnest".into(),
             Self::Sink(SinkWay::Ledger) => "limit.sink.ledger".into(),
             Self::Sink(SinkWay::Copy) => "limit.sink.copy".into(),
+            Self::Sink(SinkWay::Staged) => "limit.sink.staged".into(),
             Self::Core => "core".into(),
             Self::Worker(variant) => format!("worker.{}", variant.word()),
             Self::LongBacklog => "worker.backlog.long".into(),
@@ -116,6 +120,7 @@ impl Step {
             Self::Latency => "worker.latency".into(),
             Self::LatencyAtHalf => "worker.latency.half".into(),
             Self::Idle => "worker.idle".into(),
+            Self::Prune => "ledger.prune".into(),
             Self::Soak(_) => "worker.soak".into(),
             Self::Peer(number, _) => format!("peer.{number}"),
         }
@@ -130,6 +135,10 @@ impl Step {
             Self::Sink(SinkWay::Unnest) => "the rows by INSERT … UNNEST, two connections".into(),
             Self::Sink(SinkWay::Ledger) => "the same, for keys that a ledger did not know".into(),
             Self::Sink(SinkWay::Copy) => "the rows by binary COPY, two connections".into(),
+            Self::Sink(SinkWay::Staged) => {
+                "binary COPY into a temporary table, and from there the keys that a ledger did not know"
+                    .into()
+            }
             Self::Core => "source in memory → decode → sink of nothing, one thread".into(),
             Self::Worker(variant) => variant.what(scale),
             Self::LongBacklog => format!("HMAC, a backlog of {}", scale.long_backlog),
@@ -137,13 +146,19 @@ impl Step {
             Self::Latency => "HMAC, 100 messages/s".into(),
             Self::LatencyAtHalf => "HMAC, half the rate of worker.hmac, one message of 100 timed".into(),
             Self::Idle => "HMAC, an empty queue".into(),
+            Self::Prune => {
+                format!(
+                    "forgetting {} keys past retention, and a hundredth of it without a day",
+                    scale.stored_rows
+                )
+            }
             Self::Soak(time) => format!("HMAC, 2,000 messages/s for {} s", time.as_secs()),
             Self::Peer(_, command) => format!("`{command}`"),
         }
     }
 
     fn is_once(&self) -> bool {
-        matches!(self, Self::Latency | Self::LatencyAtHalf | Self::Idle | Self::Soak(_))
+        matches!(self, Self::Latency | Self::LatencyAtHalf | Self::Idle | Self::Prune | Self::Soak(_))
     }
 
     async fn measure(&self, rig: &Rig, known: &mut Known) -> Result<Run> {
@@ -160,6 +175,7 @@ impl Step {
             Self::Latency => latency::run(rig, Pace::QUIET).await,
             Self::LatencyAtHalf => latency::run(rig, Pace::busy(known.rate(rig).await? / 2.0)).await,
             Self::Idle => idle::run(rig).await,
+            Self::Prune => prune::run(rig, rig.scale.stored_rows).await,
             Self::Soak(time) => soak::run(rig, *time).await,
             Self::Peer(_, command) => peer::run(rig, command).await,
         }

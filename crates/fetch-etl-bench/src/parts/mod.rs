@@ -62,6 +62,8 @@ pub(crate) enum SinkWay {
     Ledger,
     /// Binary COPY.
     Copy,
+    /// Binary COPY into a temporary table, and from there as with [`Ledger`](Self::Ledger).
+    Staged,
 }
 
 /// What a part that measures itself says, on a line of its own.

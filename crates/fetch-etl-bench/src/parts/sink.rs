@@ -1,6 +1,7 @@
 //! `limit.sink`: the rows of the load, masked already, into a table.
 
 use futures_util::future::try_join_all;
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
 use super::pipeline::{self, Columns};
@@ -21,6 +22,19 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text
 const COPY: &str = "
 COPY user_logins (message_id, user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date)
 FROM STDIN (FORMAT binary)";
+
+const STAGE: &str = "
+CREATE TEMPORARY TABLE stage (
+    key text COLLATE \"C\", user_id text, device_type text, masked_ip text, masked_device_id text, locale text, app_version integer,
+    create_date date
+) ON COMMIT DELETE ROWS";
+
+const COPY_TO_STAGE: &str = "COPY stage FROM STDIN (FORMAT binary)";
+
+const STORE_STAGED: &str = "
+WITH fresh AS (INSERT INTO ledger (key) SELECT key FROM stage ON CONFLICT DO NOTHING RETURNING key)
+INSERT INTO user_logins (message_id, user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date)
+SELECT key, user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date FROM fresh JOIN stage USING (key)";
 
 /// 2000-01-01 to 2026-01-01, as binary dates count. Which day it is makes no difference.
 const DAY: i32 = 9_497;
@@ -52,6 +66,9 @@ async fn store(
     way: SinkWay,
     mut database: PgConnection,
 ) -> Result<()> {
+    if let SinkWay::Staged = way {
+        sqlx::query(STAGE).execute(&mut database).await?;
+    }
     for batch in 0..batches {
         for (number, key) in columns.keys.iter_mut().enumerate() {
             // Spread like the ids of a queue, as long as they are, and never twice.
@@ -62,14 +79,20 @@ async fn store(
         match way {
             SinkWay::Unnest => columns.store(UNNEST, &mut database).await?,
             SinkWay::Ledger => columns.store(pipeline::STORE, &mut database).await?,
-            SinkWay::Copy => copy(&columns, &mut database).await?,
+            SinkWay::Copy => copy(COPY, &columns, &mut database).await?,
+            SinkWay::Staged => {
+                let mut transaction = database.begin().await?;
+                copy(COPY_TO_STAGE, &columns, &mut transaction).await?;
+                sqlx::query(STORE_STAGED).execute(&mut *transaction).await?;
+                transaction.commit().await?;
+            }
         }
     }
     Ok(())
 }
 
-async fn copy(columns: &Columns, database: &mut PgConnection) -> Result<()> {
-    let mut sender = database.copy_in_raw(COPY).await?;
+async fn copy(statement: &'static str, columns: &Columns, database: &mut PgConnection) -> Result<()> {
+    let mut sender = database.copy_in_raw(statement).await?;
     sender.send(binary(columns)).await?;
     sender.finish().await?;
     Ok(())

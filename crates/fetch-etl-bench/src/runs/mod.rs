@@ -5,5 +5,6 @@ pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod limits;
 pub(crate) mod peer;
+pub(crate) mod prune;
 pub(crate) mod soak;
 pub(crate) mod worker;
