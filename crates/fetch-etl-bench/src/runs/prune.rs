@@ -17,7 +17,8 @@ const ONE_UNDATED_OF: u64 = 100;
 const CHUNK: i64 = 10_000;
 
 const PARTITIONS: &str = "
-SELECT count(etl.ensure_ledger_partitions(ARRAY(SELECT etl.utc_today() - $1 - n FROM generate_series(1, $2) AS n), 1000))";
+SELECT count(*)
+FROM etl.ensure_ledger_partitions(ARRAY(SELECT etl.utc_today() - $1 - n FROM generate_series(1, $2) AS n), 1000)";
 
 const DATED: &str = "
 INSERT INTO etl.ledger (key, day, recorded_on)
