@@ -67,6 +67,7 @@
 //! body, so this crate takes it apart as soon as it comes and gives it to nobody.
 
 mod batch;
+mod calls;
 mod client;
 mod config;
 mod connect;
@@ -77,7 +78,7 @@ mod policy;
 mod redrive;
 mod source;
 
-pub use config::{ConfigError, Credentials, Queue, SqsConfig};
+pub use config::{ConfigError, Credentials, Queue, SqsConfig, Transport};
 pub use connect::{ConnectError, ConnectErrorKind};
 pub use endpoint::InvalidUrl;
 pub use message::{ORIGIN_ATTRIBUTE, ORIGIN_SENT_ATTRIBUTE};
