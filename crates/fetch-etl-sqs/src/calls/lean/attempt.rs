@@ -6,6 +6,7 @@ use aws_sdk_sqs::operation::RequestId as _;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningParams, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::identity::Identity;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
@@ -107,11 +108,17 @@ impl Attempts {
         })?;
         let skew = self.clock.skew();
         let sent = self.parts.now();
-        let request = self
+        let mut request = self
             .signed(operation, body, &identity, skew.apply(sent))
             .ok_or_else(|| Failure::of_entry(operation.name, Reason::NotBuilt, None))?;
+        let connection = CaptureSmithyConnection::new();
+        request.add_extension(connection.clone());
         let response = self.parts.connector.call(request).await;
         let response = response.map_err(|error| Failure::of_connector(operation.name, &error))?;
+        // The server behind it may be what is broken: another connection may lead to another one.
+        if matches!(response.status().as_u16(), 500 | 502 | 503 | 504) {
+            connection.get().inspect(ConnectionMetadata::poison);
+        }
         let measured = self.clock.learn(response.headers(), sent, self.parts.now());
         self.read(operation, response, measured.is_some_and(|measured| measured.misses(skew))).await
     }

@@ -127,7 +127,9 @@ pub(super) fn document<'de, T: Fields<'de>>(into: T, body: &'de [u8]) -> serde_j
     if body.is_empty() {
         return Ok(into);
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    // Once for all of it, and what is passed over has to be text too.
+    let body = std::str::from_utf8(body).map_err(Error::custom)?;
+    let mut deserializer = serde_json::Deserializer::from_str(body);
     let read = fields(into, &mut deserializer)?;
     deserializer.end()?;
     Ok(read)
