@@ -121,7 +121,9 @@ impl Step {
         match self {
             Self::Queue => "receive and delete by bare HTTP: what the queue can do".into(),
             Self::Pipeline => "the worker's steps by bare means, SHA-512, no safety".into(),
-            Self::Source => "receive and delete through the worker's source, by the SDK's client, nothing else".into(),
+            Self::Source => {
+                "receive and delete through the worker's source, by the SDK's client, nothing else".into()
+            }
             Self::LeanSource => "the same, without the SDK's client: the worker's default".into(),
             Self::Mask(_) => "decode and mask in a loop on one core".into(),
             Self::Sink(SinkWay::Unnest) => "the rows by INSERT … UNNEST, two connections".into(),

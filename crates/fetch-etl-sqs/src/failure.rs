@@ -325,7 +325,10 @@ impl Failure {
 
     /// Of an answer that is an error.
     pub(crate) fn of_answer(operation: &'static str, code: Option<&str>, answer: Marks<'_>) -> Self {
-        Self { code: code.and_then(as_code), ..Self::unread(operation, Reason::of_answer(code, answer.status), answer) }
+        Self {
+            code: code.and_then(as_code),
+            ..Self::unread(operation, Reason::of_answer(code, answer.status), answer)
+        }
     }
 
     /// Of an answer whose body says nothing.

@@ -168,7 +168,8 @@ mod tests {
     }
 
     fn received(builder: MessageBuilder, key_attribute: Option<&str>) -> Option<Delivery> {
-        Incoming::of_sdk(builder.build(), &KeyAttributes::new(key_attribute.map(str::to_owned))).into_delivery()
+        Incoming::of_sdk(builder.build(), &KeyAttributes::new(key_attribute.map(str::to_owned)))
+            .into_delivery()
     }
 
     #[test]

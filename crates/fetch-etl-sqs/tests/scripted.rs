@@ -121,7 +121,8 @@ async fn serve(stream: TcpStream, connection: usize, script: Arc<Script>, log: A
                 (
                     status,
                     headers,
-                    format!(r#"{{"__type":"com.amazonaws.sqs#{code}","message":"203.0.113.7 is wrong"}}"#).into_bytes(),
+                    format!(r#"{{"__type":"com.amazonaws.sqs#{code}","message":"203.0.113.7 is wrong"}}"#)
+                        .into_bytes(),
                 )
             }
             Answer::Cut => {

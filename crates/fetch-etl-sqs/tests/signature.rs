@@ -71,9 +71,8 @@ fn sha256(bytes: &[u8]) -> String {
 fn verified(call: &Call) -> (String, String) {
     let header = |name| call.header(name).unwrap_or_else(|| panic!("no {name}"));
     let rest = header("authorization").strip_prefix("AWS4-HMAC-SHA256 ").unwrap();
-    let part = |name: &str| {
-        rest.split(", ").find_map(|part| part.strip_prefix(name)?.strip_prefix('=')).unwrap()
-    };
+    let part =
+        |name: &str| rest.split(", ").find_map(|part| part.strip_prefix(name)?.strip_prefix('=')).unwrap();
     let (names, signature) = (part("SignedHeaders"), part("Signature"));
     let (key, scope) = part("Credential").split_once('/').unwrap();
     assert_eq!(key, "AKIDEXAMPLE");

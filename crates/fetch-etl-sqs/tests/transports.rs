@@ -36,7 +36,14 @@ fn messages() -> impl Strategy<Value = Vec<Sent>> {
 
 fn seen(deliveries: &[Delivery]) -> Vec<String> {
     let show = |d: &Delivery| {
-        format!("{:?} {:?} {:?} {:?} {:?}", d.id, d.key, d.sent_at, String::from_utf8_lossy(d.body.expose()), d.receipt.handle().len())
+        format!(
+            "{:?} {:?} {:?} {:?} {:?}",
+            d.id,
+            d.key,
+            d.sent_at,
+            String::from_utf8_lossy(d.body.expose()),
+            d.receipt.handle().len()
+        )
     };
     let mut all: Vec<_> = deliveries.iter().map(show).collect();
     all.sort_unstable();
@@ -52,7 +59,8 @@ struct Rig {
 impl Rig {
     async fn start() -> Self {
         let local = Local::start().await;
-        let config = |transport| SqsConfig { key_attribute: Some("event-id".into()), transport, ..local.config() };
+        let config =
+            |transport| SqsConfig { key_attribute: Some("event-id".into()), transport, ..local.config() };
         let by_sdk = SqsSource::connect(config(Transport::Sdk)).await.unwrap();
         let lean = SqsSource::connect(config(Transport::Lean)).await.unwrap();
         Self { local, by_sdk, lean }

@@ -23,7 +23,14 @@ pub(crate) struct Setup {
 impl Setup {
     /// One worker, keyed masks, no vault.
     pub(crate) fn usual(messages: u64) -> Self {
-        Self { masking: Masking::keyed(), vault: false, values: Values::New, messages, workers: 1, by_sdk: false }
+        Self {
+            masking: Masking::keyed(),
+            vault: false,
+            values: Values::New,
+            messages,
+            workers: 1,
+            by_sdk: false,
+        }
     }
 }
 

@@ -27,7 +27,8 @@ impl<'a> Fields<'a> for Answer<'_, 'a> {
         let Self { keys, messages } = self;
         match name {
             "Messages" => {
-                *messages = map.next_value_seed(IntoEach(|| Message { keys, incoming: Incoming::default() }))?;
+                *messages =
+                    map.next_value_seed(IntoEach(|| Message { keys, incoming: Incoming::default() }))?;
             }
             _ => return map.next_value::<IgnoredAny>().map(drop),
         }

@@ -103,9 +103,10 @@ impl Attempts {
     }
 
     async fn attempt(&self, operation: &Operation, body: Bytes) -> Result<Answer, Missed> {
-        let identity = self.parts.identity().await.map_err(|error| {
-            Failure::of_entry(operation.name, Reason::of_identity(error.as_ref()), None)
-        })?;
+        let identity =
+            self.parts.identity().await.map_err(|error| {
+                Failure::of_entry(operation.name, Reason::of_identity(error.as_ref()), None)
+            })?;
         let skew = self.clock.skew();
         let sent = self.parts.now();
         let mut request = self
@@ -124,7 +125,13 @@ impl Attempts {
     }
 
     /// `None` for what cannot stand in a request: credentials with a line break, say.
-    fn signed(&self, operation: &Operation, body: Bytes, identity: &Identity, time: SystemTime) -> Option<HttpRequest> {
+    fn signed(
+        &self,
+        operation: &Operation,
+        body: Bytes,
+        identity: &Identity,
+        time: SystemTime,
+    ) -> Option<HttpRequest> {
         let Parts { uri, region, service, .. } = &self.parts;
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
@@ -134,7 +141,8 @@ impl Attempts {
         headers.insert(TARGET, operation.target.clone());
         headers.insert(QUERY_MODE, HeaderValue::from_static("true"));
         headers.insert(USER_AGENT, US);
-        let of_request = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let of_request =
+            headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
         let signable =
             SignableRequest::new("POST", uri.to_string(), of_request, SignableBody::Bytes(&body)).ok()?;
         let parameters = v4::SigningParams::builder()
@@ -164,7 +172,8 @@ impl Attempts {
         let body = std::mem::replace(response.body_mut(), SdkBody::empty());
         let (status, headers) = (response.status(), response.headers());
         let marks = Marks { status: status.as_u16(), request_id: headers.request_id() };
-        let body = gather(body).await.map_err(|_| Failure::unread(operation.name, Reason::Unreadable, marks))?;
+        let body =
+            gather(body).await.map_err(|_| Failure::unread(operation.name, Reason::Unreadable, marks))?;
         let answer = Answer { body, status: marks.status, request_id: marks.request_id.map(Box::from) };
         if status.is_success() {
             return Ok(answer);

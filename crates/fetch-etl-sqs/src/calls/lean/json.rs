@@ -209,8 +209,20 @@ mod tests {
     #[test]
     fn what_is_no_text_is_refused() {
         for json in [
-            "5", "null", "[\"a\"]", "{}", "\"a", r#""\ud800""#, r#""\udc00""#, r#""\ud800\u0041""#, r#""\ud800x""#,
-            r#""\x""#, r#""\u12""#, r#""\u12g4""#, r#""\""#, "\"\n\"",
+            "5",
+            "null",
+            "[\"a\"]",
+            "{}",
+            "\"a",
+            r#""\ud800""#,
+            r#""\udc00""#,
+            r#""\ud800\u0041""#,
+            r#""\ud800x""#,
+            r#""\x""#,
+            r#""\u12""#,
+            r#""\u12g4""#,
+            r#""\""#,
+            "\"\n\"",
         ] {
             assert_eq!(sensitive(json), None, "{json}");
         }

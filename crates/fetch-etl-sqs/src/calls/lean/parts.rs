@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_sdk_sqs::Client;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::auth::AuthSchemeId;
-use aws_smithy_runtime_api::client::http::{
-    HttpClient as _, HttpConnectorSettings, SharedHttpConnector,
-};
+use aws_smithy_runtime_api::client::http::{HttpClient as _, HttpConnectorSettings, SharedHttpConnector};
 use aws_smithy_runtime_api::client::identity::{
     Identity, ResolveCachedIdentity as _, SharedIdentityCache, SharedIdentityResolver,
 };
@@ -80,9 +78,7 @@ impl Parts {
 
     /// Credentials: those that the SDK's client uses, renewed when it would renew them.
     pub(super) async fn identity(&self) -> Result<Identity, BoxError> {
-        self.identities
-            .resolve_cached_identity(self.identity.clone(), &self.components, &self.bag)
-            .await
+        self.identities.resolve_cached_identity(self.identity.clone(), &self.components, &self.bag).await
     }
 
     pub(super) fn now(&self) -> std::time::SystemTime {

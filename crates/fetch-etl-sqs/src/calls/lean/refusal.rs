@@ -6,7 +6,11 @@ use serde_json::Value;
 /// The code, from wherever SQS, another part of AWS, or an emulator states it. `None` too where the body is something else than
 /// JSON, for then somebody else answered.
 pub(super) fn code(headers: &Headers, body: &[u8]) -> Option<String> {
-    let body = if body.iter().all(u8::is_ascii_whitespace) { Value::Null } else { serde_json::from_slice(body).ok()? };
+    let body = if body.iter().all(u8::is_ascii_whitespace) {
+        Value::Null
+    } else {
+        serde_json::from_slice(body).ok()?
+    };
     // The code of the older query protocol, which SQS states for those who know no other.
     if let Some((code, _)) = headers.get("x-amzn-query-error").and_then(|value| value.split_once(';')) {
         return Some(code.to_owned());
