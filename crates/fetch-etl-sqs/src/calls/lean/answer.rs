@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::de::{IgnoredAny, MapAccess};
 
-use super::json::{Fields, Into, IntoEach, Sensitive, document, text};
+use super::json::{Fields, ReadEach, ReadInto, Sensitive, document, text};
 use crate::calls::Received;
 use crate::message::{Attributes, Incoming, KeyAttributes};
 
@@ -28,7 +28,7 @@ impl<'a> Fields<'a> for Answer<'_, 'a> {
         match name {
             "Messages" => {
                 *messages =
-                    map.next_value_seed(IntoEach(|| Message { keys, incoming: Incoming::default() }))?;
+                    map.next_value_seed(ReadEach(|| Message { keys, incoming: Incoming::default() }))?;
             }
             _ => return map.next_value::<IgnoredAny>().map(drop),
         }
@@ -50,13 +50,15 @@ impl<'a> Fields<'a> for Message<'_, 'a> {
             "Body" => incoming.body = map.next_value::<Option<Sensitive>>()?.map(|Sensitive(body)| body),
             "Attributes" => {
                 let System { sent, count } =
-                    map.next_value_seed(Into(System::default()))?.unwrap_or_default();
+                    map.next_value_seed(ReadInto(System::default()))?.unwrap_or_default();
                 (incoming.sent, incoming.count) = (sent, count);
             }
             "MessageAttributes" => {
                 let stated = Stated { keys, attributes: Attributes::default() };
-                incoming.attributes =
-                    map.next_value_seed(Into(stated))?.map(|stated| stated.attributes).unwrap_or_default();
+                incoming.attributes = map
+                    .next_value_seed(ReadInto(stated))?
+                    .map(|stated| stated.attributes)
+                    .unwrap_or_default();
             }
             _ => return map.next_value::<IgnoredAny>().map(drop),
         }
@@ -92,7 +94,7 @@ impl<'a> Fields<'a> for Stated<'_, 'a> {
     fn field<A: MapAccess<'a>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match self.keys.role(name) {
             Some(role) => {
-                let value = map.next_value_seed(Into(Value::default()))?;
+                let value = map.next_value_seed(ReadInto(Value::default()))?;
                 self.attributes.set(role, value.and_then(|value| value.text));
                 Ok(())
             }

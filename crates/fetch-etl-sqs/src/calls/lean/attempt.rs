@@ -132,7 +132,7 @@ impl Attempts {
         identity: &Identity,
         time: SystemTime,
     ) -> Option<HttpRequest> {
-        let Parts { uri, region, service, .. } = &self.parts;
+        let Parts { uri, url, region, service, .. } = &self.parts;
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri.clone();
@@ -144,7 +144,7 @@ impl Attempts {
         let of_request =
             headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
         let signable =
-            SignableRequest::new("POST", uri.to_string(), of_request, SignableBody::Bytes(&body)).ok()?;
+            SignableRequest::new("POST", url.as_str(), of_request, SignableBody::Bytes(&body)).ok()?;
         let parameters = v4::SigningParams::builder()
             .identity(identity)
             .region(region)

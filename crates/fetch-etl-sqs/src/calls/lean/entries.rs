@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::de::{IgnoredAny, MapAccess};
 
-use super::json::{Fields, IntoEach, document, text};
+use super::json::{Fields, ReadEach, document, text};
 use crate::batch::{FailedEntry, Outcomes};
 
 pub(super) fn outcomes(body: &[u8], operation: &'static str, entries: usize) -> serde_json::Result<Outcomes> {
@@ -31,7 +31,7 @@ impl<'a> Fields<'a> for Answer<'a> {
             "Failed" => &mut self.failed,
             _ => return map.next_value::<IgnoredAny>().map(drop),
         };
-        *list = map.next_value_seed(IntoEach(Entry::default))?;
+        *list = map.next_value_seed(ReadEach(Entry::default))?;
         Ok(())
     }
 }

@@ -42,9 +42,9 @@ pub(super) trait Fields<'de> {
 }
 
 /// Reads an object into a [`Fields`], or `null` as `None`.
-pub(super) struct Into<T>(pub(super) T);
+pub(super) struct ReadInto<T>(pub(super) T);
 
-impl<'de, T: Fields<'de>> DeserializeSeed<'de> for Into<T> {
+impl<'de, T: Fields<'de>> DeserializeSeed<'de> for ReadInto<T> {
     type Value = Option<T>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -52,7 +52,7 @@ impl<'de, T: Fields<'de>> DeserializeSeed<'de> for Into<T> {
     }
 }
 
-impl<'de, T: Fields<'de>> Visitor<'de> for Into<T> {
+impl<'de, T: Fields<'de>> Visitor<'de> for ReadInto<T> {
     type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,9 +69,9 @@ impl<'de, T: Fields<'de>> Visitor<'de> for Into<T> {
 }
 
 /// Reads the objects of an array, each into a new [`Fields`], or `null` as `None`. An element that is `null` is an error.
-pub(super) struct IntoEach<F>(pub(super) F);
+pub(super) struct ReadEach<F>(pub(super) F);
 
-impl<'de, T: Fields<'de>, F: Fn() -> T> DeserializeSeed<'de> for IntoEach<F> {
+impl<'de, T: Fields<'de>, F: Fn() -> T> DeserializeSeed<'de> for ReadEach<F> {
     type Value = Option<Vec<T>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -79,7 +79,7 @@ impl<'de, T: Fields<'de>, F: Fn() -> T> DeserializeSeed<'de> for IntoEach<F> {
     }
 }
 
-impl<'de, T: Fields<'de>, F: Fn() -> T> Visitor<'de> for IntoEach<F> {
+impl<'de, T: Fields<'de>, F: Fn() -> T> Visitor<'de> for ReadEach<F> {
     type Value = Option<Vec<T>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,7 +97,7 @@ impl<'de, T: Fields<'de>, F: Fn() -> T> Visitor<'de> for IntoEach<F> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         // As many as a call brings.
         let mut all = Vec::with_capacity(10);
-        while let Some(one) = seq.next_element_seed(Into(self.0()))? {
+        while let Some(one) = seq.next_element_seed(ReadInto(self.0()))? {
             all.push(one.ok_or_else(|| A::Error::custom("null in an array"))?);
         }
         Ok(Some(all))

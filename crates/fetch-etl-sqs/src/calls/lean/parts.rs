@@ -27,6 +27,8 @@ const SIGNATURE_V4: AuthSchemeId = AuthSchemeId::new("sigv4");
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) uri: Uri,
+    /// The same, for what takes a text.
+    pub(super) url: String,
     pub(super) region: String,
     /// What the service is called in a signature.
     pub(super) service: String,
@@ -66,6 +68,7 @@ impl Parts {
         }
         Some(Self {
             uri: uri.parse().ok()?,
+            url: uri,
             region,
             service,
             connector,
