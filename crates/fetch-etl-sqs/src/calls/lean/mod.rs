@@ -2,7 +2,7 @@
 //!
 //! What is decided outside of a call is the SDK's own: endpoint, region, credentials and their cache, connections, TLS, proxies,
 //! clock ([`parts`]); the signature is made by its `aws-sigv4`. What is done here: the JSON of three requests and their answers, and
-//! telling errors apart. `tests/lean/` holds both ways against the same answers.
+//! telling errors apart. `tests/differential.rs` holds both ways to the same outcome.
 
 mod answer;
 mod attempt;
