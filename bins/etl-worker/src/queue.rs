@@ -55,6 +55,7 @@ pub fn config(settings: &SourceSettings) -> SqsConfig {
         visibility_timeout: settings.visibility_timeout,
         key_attribute: settings.key_attribute.clone(),
         credentials: settings.credentials,
+        transport: settings.transport,
         ..SqsConfig::new(queue)
     }
 }

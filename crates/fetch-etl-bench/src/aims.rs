@@ -114,7 +114,7 @@ fn against_limits(report: &Report) -> Vec<Aim> {
     let ledger = efficiency(report, "limit.sink.ledger");
     let aims = [
         rate.aim("rate: worker.sha512 / limit.pipeline", "", bound, "the same masks"),
-        bare.aim("efficiency", "", bound, "of CPU; limits: source, mask.sha512, sink.unnest"),
+        bare.aim("efficiency", "", bound, "of CPU; limits: source.lean, mask.sha512, sink.unnest"),
         ledger.aim("efficiency, with the ledger among the limits", "", bound, "of CPU; sink.ledger instead"),
     ];
     aims.into_iter().flatten().collect()
@@ -124,7 +124,7 @@ fn against_limits(report: &Report) -> Vec<Aim> {
 fn efficiency(report: &Report, sink: &str) -> Rounds {
     Rounds::of(
         report,
-        ["limit.source", "limit.mask.sha512", sink, "worker.sha512"],
+        ["limit.source.lean", "limit.mask.sha512", sink, "worker.sha512"],
         |[source, mask, sink, worker]| {
             let limits = source.cpu_us(CLIENT)?
                 + mask.cpu_us(CLIENT)?
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn ratios_are_of_one_run() {
         let report = report(&[
-            ("limit.source", 40_000.0, 10.0),
+            ("limit.source.lean", 40_000.0, 10.0),
             ("limit.mask.sha512", 1e6, 1.0),
             ("limit.sink.unnest", 1e5, 1.0),
             ("limit.pipeline", 100_000.0, 6.0),

@@ -40,6 +40,7 @@ enum Step {
     Queue,
     Pipeline,
     Source,
+    LeanSource,
     Mask(MaskMethod),
     Sink(SinkWay),
     Core,
@@ -58,6 +59,7 @@ enum Step {
 enum Variant {
     Sha512,
     Hmac,
+    Sdk,
     VaultNew,
     VaultRepeating,
     Workers(usize),
@@ -70,6 +72,7 @@ fn all_steps(peers: &[String], soak: Option<Duration>) -> Vec<Step> {
         Step::Queue,
         Step::Pipeline,
         Step::Source,
+        Step::LeanSource,
         Step::Mask(MaskMethod::Sha512),
         Step::Mask(MaskMethod::Hmac),
         Step::Sink(SinkWay::Unnest),
@@ -79,6 +82,7 @@ fn all_steps(peers: &[String], soak: Option<Duration>) -> Vec<Step> {
         Step::Core,
         Step::Worker(Variant::Sha512),
         Step::Worker(Variant::Hmac),
+        Step::Worker(Variant::Sdk),
         Step::Worker(Variant::VaultNew),
         Step::Worker(Variant::VaultRepeating),
         Step::Worker(Variant::Workers(2)),
@@ -107,6 +111,7 @@ impl Step {
             Self::Queue => "limit.queue".into(),
             Self::Pipeline => "limit.pipeline".into(),
             Self::Source => "limit.source".into(),
+            Self::LeanSource => "limit.source.lean".into(),
             Self::Mask(MaskMethod::Sha512) => "limit.mask.sha512".into(),
             Self::Mask(MaskMethod::Hmac) => "limit.mask.hmac".into(),
             Self::Sink(SinkWay::Unnest) => "limit.sink.unnest".into(),
@@ -130,7 +135,10 @@ impl Step {
         match self {
             Self::Queue => "receive and delete by bare HTTP: what the queue can do".into(),
             Self::Pipeline => "the worker's steps by bare means, SHA-512, no safety".into(),
-            Self::Source => "receive and delete through the worker's SDK, nothing else".into(),
+            Self::Source => {
+                "receive and delete through the worker's source, by the SDK's client, nothing else".into()
+            }
+            Self::LeanSource => "the same, without the SDK's client: the worker's default".into(),
             Self::Mask(_) => "decode and mask in a loop on one core".into(),
             Self::Sink(SinkWay::Unnest) => "the rows by INSERT … UNNEST, two connections".into(),
             Self::Sink(SinkWay::Ledger) => "the same, for keys that a ledger did not know".into(),
@@ -165,7 +173,8 @@ impl Step {
         match self {
             Self::Queue => limits::queue(rig).await,
             Self::Pipeline => limits::pipeline(rig).await,
-            Self::Source => limits::source(rig).await,
+            Self::Source => limits::source(rig, true).await,
+            Self::LeanSource => limits::source(rig, false).await,
             Self::Mask(method) => limits::mask(rig, *method),
             Self::Sink(way) => limits::sink(rig, *way).await,
             Self::Core => limits::core(rig),
@@ -212,6 +221,7 @@ impl Variant {
         match self {
             Self::Sha512 => "sha512".into(),
             Self::Hmac => "hmac".into(),
+            Self::Sdk => "sdk".into(),
             Self::VaultNew => "vault.new".into(),
             Self::VaultRepeating => "vault.repeating".into(),
             Self::Workers(count) => format!("{count}-workers"),
@@ -223,6 +233,7 @@ impl Variant {
         match self {
             Self::Sha512 => "plain SHA-512, as limit.pipeline".into(),
             Self::Hmac => "HMAC-SHA-512".into(),
+            Self::Sdk => "HMAC, receiving and deleting by the SDK's client".into(),
             Self::VaultNew => "HMAC, vault on, every value new".into(),
             Self::VaultRepeating => "HMAC, vault on, 1,000 different values".into(),
             Self::Workers(count) => format!("HMAC, {count} workers at once; memory of all"),
@@ -235,6 +246,7 @@ impl Variant {
         match self {
             Self::Sha512 => Setup { masking: Masking::Sha512, ..usual },
             Self::Hmac => usual,
+            Self::Sdk => Setup { by_sdk: true, ..usual },
             Self::VaultNew => Setup { vault: true, ..usual },
             Self::VaultRepeating => Setup { vault: true, values: Values::Repeating, ..usual },
             Self::Workers(workers) => Setup { workers, ..usual },

@@ -18,6 +18,19 @@ pub(crate) struct Outcomes {
     failed: Vec<Option<EntryFailure>>,
 }
 
+/// An entry that failed, as an answer says it.
+pub(crate) struct FailedEntry<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) code: &'a str,
+    pub(crate) sender_fault: bool,
+}
+
+impl<'a> From<&'a BatchResultErrorEntry> for FailedEntry<'a> {
+    fn from(entry: &'a BatchResultErrorEntry) -> Self {
+        Self { id: entry.id(), code: entry.code(), sender_fault: entry.sender_fault() }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct EntryFailure {
     reason: Reason,
@@ -30,7 +43,7 @@ impl Outcomes {
         operation: &'static str,
         entries: usize,
         successful: impl IntoIterator<Item = &'a str>,
-        failed: &[BatchResultErrorEntry],
+        failed: impl IntoIterator<Item = FailedEntry<'a>>,
     ) -> Self {
         let unanswered = EntryFailure { reason: Reason::Unanswered, code: None };
         let mut outcomes = vec![Some(unanswered); entries];
@@ -42,9 +55,9 @@ impl Outcomes {
         for id in successful {
             set(id, None);
         }
-        for entry in failed {
-            let reason = Reason::of_entry(entry.code(), entry.sender_fault());
-            set(entry.id(), Some(EntryFailure { reason, code: Some(entry.code().into()) }));
+        for FailedEntry { id, code, sender_fault } in failed {
+            let reason = Reason::of_entry(code, sender_fault);
+            set(id, Some(EntryFailure { reason, code: Some(code.into()) }));
         }
         Self { operation, failed: outcomes }
     }
@@ -67,19 +80,14 @@ impl Outcomes {
 mod tests {
     use super::*;
 
-    fn failed(id: &str, code: &str, sender_fault: bool) -> BatchResultErrorEntry {
-        let entry = BatchResultErrorEntry::builder()
-            .id(id)
-            .code(code)
-            .sender_fault(sender_fault)
-            .message("203.0.113.7");
-        entry.build().unwrap()
+    fn failed<'a>(id: &'a str, code: &'a str, sender_fault: bool) -> FailedEntry<'a> {
+        FailedEntry { id, code, sender_fault }
     }
 
     #[test]
     fn each_entry_gets_its_own_outcome() {
         let answer = [failed("3", "ReceiptHandleIsInvalid", true), failed("1", "InternalError", false)];
-        let outcomes = Outcomes::new("DeleteMessageBatch", 5, ["0", "4"], &answer);
+        let outcomes = Outcomes::new("DeleteMessageBatch", 5, ["0", "4"], answer);
         let expected =
             [None, Some(Reason::ServiceFailed), Some(Reason::Unanswered), Some(Reason::NotInFlight), None];
         assert_eq!(outcomes.reasons().collect::<Vec<_>>(), expected);
@@ -99,7 +107,7 @@ mod tests {
     fn ids_that_we_never_sent_change_nothing() {
         let answer =
             [failed("7", "InternalError", false), failed("", "InternalError", false), failed("x", "y", true)];
-        let outcomes = Outcomes::new("X", 2, ["1", "9", "-1", "18446744073709551616"], &answer);
+        let outcomes = Outcomes::new("X", 2, ["1", "9", "-1", "18446744073709551616"], answer);
         assert_eq!(outcomes.reasons().collect::<Vec<_>>(), [Some(Reason::Unanswered), None]);
     }
 }

@@ -17,6 +17,7 @@ use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use aws_types::service_config::ServiceConfigKey;
 
+use crate::calls::{Ask, SdkCalls};
 use crate::config::{Credentials, Place};
 use crate::endpoint::Endpoint;
 use crate::{ConnectError, SqsConfig};
@@ -150,6 +151,10 @@ impl Clients {
         let timeout = self.settings.request_timeout.min((lease / 4).max(Duration::from_secs(1)));
         self.settling = self.settings.client(RetryConfig::disabled(), timeout);
         self
+    }
+
+    pub(crate) fn calls(&self, ask: Ask) -> SdkCalls {
+        SdkCalls { receiving: self.receiving.clone(), settling: self.settling.clone(), ask }
     }
 }
 

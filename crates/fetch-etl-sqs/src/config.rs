@@ -38,6 +38,16 @@ pub enum Credentials {
     Placeholder,
 }
 
+/// Who makes the calls that every message costs: receiving, deleting, extending. All others are the SDK's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// This crate, with the credentials, endpoint, region, signature and connections of the SDK's client: a fraction of its work.
+    #[default]
+    Lean,
+    /// The SDK's client.
+    Sdk,
+}
+
 /// Everything that an [`SqsSource`](crate::SqsSource) needs to know.
 ///
 /// ```
@@ -78,6 +88,8 @@ pub struct SqsConfig {
     /// How often the calls are tried that the pipeline does not repeat itself: looking up the queue, giving messages
     /// back, asking for the depth. Default 3.
     pub max_attempts: u32,
+    /// Who makes the calls that every message costs. Default: [`Transport::Lean`].
+    pub transport: Transport,
 }
 
 impl SqsConfig {
@@ -94,6 +106,7 @@ impl SqsConfig {
             request_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),
             max_attempts: 3,
+            transport: Transport::Lean,
         }
     }
 

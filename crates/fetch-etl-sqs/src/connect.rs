@@ -77,7 +77,7 @@ impl ConnectError {
         ))
     }
 
-    fn new(failure: &Failure, queue: &Queue, target: &Target) -> Self {
+    pub(crate) fn new(failure: &Failure, queue: &Queue, target: &Target) -> Self {
         let (kind, text) = explain(failure, queue, target);
         Self { kind, class: failure.reason.class(), text }
     }

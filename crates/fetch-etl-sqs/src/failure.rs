@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::RequestId;
 use fetch_etl_core::{ErrorClass, SourceError};
 
@@ -190,11 +190,7 @@ impl Reason {
             SdkError::ConstructionFailure(_) => Self::NotBuilt,
             SdkError::TimeoutError(_) => Self::TimedOut,
             SdkError::DispatchFailure(failure) => {
-                let Some(cause) = failure.as_connector_error() else {
-                    return Self::NotReached(Obstacle::Other);
-                };
-                of_credentials(cause)
-                    .unwrap_or_else(|| Self::NotReached(Obstacle::of(cause, failure.is_timeout())))
+                failure.as_connector_error().map_or(Self::NotReached(Obstacle::Other), Self::of_connector)
             }
             SdkError::ServiceError(failure) => {
                 Self::of_answer(failure.err().code(), failure.raw().status().as_u16())
@@ -202,6 +198,18 @@ impl Reason {
             // The connection was cut in the middle of the answer, or it is not what the protocol says.
             _ => Self::Unreadable,
         }
+    }
+}
+
+impl Reason {
+    /// Of a request that was not answered.
+    fn of_connector(error: &ConnectorError) -> Self {
+        of_credentials(error).unwrap_or_else(|| Self::NotReached(Obstacle::of(error, error.is_timeout())))
+    }
+
+    /// Of credentials that could not be loaded.
+    pub(crate) fn of_identity(error: &(dyn Error + 'static)) -> Self {
+        of_credentials(error).unwrap_or(Self::NotReached(Obstacle::Other))
     }
 }
 
@@ -278,6 +286,13 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     })
 }
 
+/// What an answer says beside its body.
+#[derive(Clone, Copy)]
+pub(crate) struct Marks<'a> {
+    pub(crate) status: u16,
+    pub(crate) request_id: Option<&'a str>,
+}
+
 /// A failed call, and what may be said about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -300,6 +315,31 @@ impl Failure {
             code: code.and_then(as_code),
             status: error.raw_response().map(|response| response.status().as_u16()),
             request_id: error.request_id().and_then(as_request_id),
+        }
+    }
+
+    /// Of a request that was not answered.
+    pub(crate) fn of_connector(operation: &'static str, error: &ConnectorError) -> Self {
+        Self::of_entry(operation, Reason::of_connector(error), None)
+    }
+
+    /// Of an answer that is an error.
+    pub(crate) fn of_answer(operation: &'static str, code: Option<&str>, answer: Marks<'_>) -> Self {
+        Self {
+            code: code.and_then(as_code),
+            ..Self::unread(operation, Reason::of_answer(code, answer.status), answer)
+        }
+    }
+
+    /// Of an answer whose body says nothing.
+    pub(crate) fn unread(operation: &'static str, reason: Reason, answer: Marks<'_>) -> Self {
+        let Marks { status, request_id } = answer;
+        Self {
+            operation,
+            reason,
+            code: None,
+            status: Some(status),
+            request_id: request_id.and_then(as_request_id),
         }
     }
 

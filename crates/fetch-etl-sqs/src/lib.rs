@@ -1,4 +1,4 @@
-//! AWS SQS as a [`MessageSource`](fetch_etl_core::MessageSource), through the official SDK.
+//! AWS SQS as a [`MessageSource`](fetch_etl_core::MessageSource), on the official SDK.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -47,10 +47,24 @@
 //! operation, our own words, the error code, the HTTP status and the request id; never what the service says in words, which
 //! may quote what was sent.
 //!
+//! # Transports
+//! The three calls that every message costs, ReceiveMessage, DeleteMessageBatch and ChangeMessageVisibilityBatch for a lease, are made
+//! by this crate itself ([`Transport::Lean`], the default) or by the SDK's client ([`Transport::Sdk`]), which takes several times the
+//! CPU. The lean one asks the SDK's client, once, for what it would use: endpoint, signing region, connections with their TLS and
+//! proxies, provider and cache of credentials, clock; and signs with the SDK's `aws-sigv4`. Connections are shared. All other calls
+//! are the SDK's. Both make the same deliveries and the same errors of the same answers, which tests hold them to. They differ in
+//! this:
+//!
+//! - A signature that is refused because this machine's clock is off by more than four minutes is made again at once with the
+//!   service's time. The SDK's client, which is told not to retry here, fails that call and knows better at the next.
+//! - What is not needed of an answer is only skipped: a binary attribute that is no Base64, say, makes it unreadable to the SDK alone,
+//!   and an escape there that JSON does not know to the lean one alone.
+//! - It calls itself `fetch-etl-sqs/…` in `User-Agent`.
+//!
 //! # Timeouts and retries
 //! A receive may take its wait and [`request_timeout`](SqsConfig::request_timeout); deleting and extending at most a quarter
-//! of the lease, so that a call that hangs leaves time for another. The pipeline repeats these three itself, so the SDK does
-//! not. Giving messages back and asking for the queue's depth are tried [`max_attempts`](SqsConfig::max_attempts) times.
+//! of the lease, so that a call that hangs leaves time for another. The pipeline repeats these three itself, so nobody else
+//! does. Giving messages back and asking for the queue's depth are tried [`max_attempts`](SqsConfig::max_attempts) times.
 //! Connections are shared by all calls and as many as calls under way. Proxies of the environment are used for `https`
 //! endpoints only.
 //!
@@ -67,6 +81,7 @@
 //! body, so this crate takes it apart as soon as it comes and gives it to nobody.
 
 mod batch;
+mod calls;
 mod client;
 mod config;
 mod connect;
@@ -77,7 +92,7 @@ mod policy;
 mod redrive;
 mod source;
 
-pub use config::{ConfigError, Credentials, Queue, SqsConfig};
+pub use config::{ConfigError, Credentials, Queue, SqsConfig, Transport};
 pub use connect::{ConnectError, ConnectErrorKind};
 pub use endpoint::InvalidUrl;
 pub use message::{ORIGIN_ATTRIBUTE, ORIGIN_SENT_ATTRIBUTE};

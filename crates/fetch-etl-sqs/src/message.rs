@@ -1,6 +1,8 @@
-//! A message of the SDK becomes a delivery.
+//! A message becomes a delivery.
 
-use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName};
+use std::borrow::Cow;
+
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use fetch_etl_core::{Delivery, MessageKey, Pii, Receipt, UnixMillis};
 
 /// The message attribute in which our own redrive states the id that a message had at first.
@@ -18,6 +20,17 @@ pub(crate) struct KeyAttributes {
     of_producer: Option<String>,
 }
 
+/// What an attribute of a message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The producer's id of the event.
+    Key,
+    /// The id that the message had at first.
+    Origin,
+    /// When the message was sent at first.
+    OriginSent,
+}
+
 impl KeyAttributes {
     pub(crate) fn new(of_producer: Option<String>) -> Self {
         Self { of_producer }
@@ -30,21 +43,47 @@ impl KeyAttributes {
         self.of_producer.iter().cloned().chain(ours).collect()
     }
 
-    fn key_of_producer(&self, message: &mut Message) -> Option<Box<str>> {
-        let name = self.of_producer.as_ref()?;
-        message.message_attributes.as_mut()?.remove(name).map(text_of)
+    /// What an attribute is for; an attribute of ours that the producer uses is the producer's.
+    pub(crate) fn role(&self, name: &str) -> Option<Role> {
+        match name {
+            _ if self.of_producer.as_deref() == Some(name) => Some(Role::Key),
+            ORIGIN_ATTRIBUTE => Some(Role::Origin),
+            ORIGIN_SENT_ATTRIBUTE => Some(Role::OriginSent),
+            _ => None,
+        }
     }
 }
 
-/// The key that a redrive states, of somebody else's making where it says no more than that.
-fn key_of_origin(message: &mut Message) -> Option<Box<str>> {
-    message.message_attributes.as_mut()?.remove(ORIGIN_ATTRIBUTE).map(text_of)
+/// What is needed of a message as it came, borrowed from the answer where that is possible.
+#[derive(Default)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) id: Option<Cow<'a, str>>,
+    pub(crate) receipt: Option<Cow<'a, str>>,
+    /// Zeroized whatever becomes of the message.
+    pub(crate) body: Option<Pii<Vec<u8>>>,
+    pub(crate) sent: Option<Cow<'a, str>>,
+    pub(crate) count: Option<Cow<'a, str>>,
+    pub(crate) attributes: Attributes<'a>,
 }
 
-/// An attribute without a text (a binary one) makes an empty key, which staging rejects by name. Falling back to another key
-/// would quietly give up what the attribute is for.
-fn text_of(attribute: MessageAttributeValue) -> Box<str> {
-    attribute.string_value.unwrap_or_default().into()
+/// The attributes that have a [`Role`]. One without a text (a binary one) is empty: an empty key is rejected by name in staging.
+/// Falling back to another key would quietly give up what the attribute is for.
+#[derive(Default)]
+pub(crate) struct Attributes<'a> {
+    key: Option<Cow<'a, str>>,
+    origin: Option<Cow<'a, str>>,
+    origin_sent: Option<Cow<'a, str>>,
+}
+
+impl<'a> Attributes<'a> {
+    pub(crate) fn set(&mut self, role: Role, text: Option<Cow<'a, str>>) {
+        let slot = match role {
+            Role::Key => &mut self.key,
+            Role::Origin => &mut self.origin,
+            Role::OriginSent => &mut self.origin_sent,
+        };
+        *slot = Some(text.unwrap_or_default());
+    }
 }
 
 /// The message that this one was before a redrive.
@@ -54,13 +93,11 @@ struct Origin {
 }
 
 impl Origin {
-    /// Takes the attributes of a redrive off a message that has both. What is no id of a message is left, to be judged as a key.
-    fn take(message: &mut Message) -> Option<Self> {
-        let attributes = message.message_attributes.as_mut()?;
-        let text = |name| attributes.get(name)?.string_value.as_deref();
-        let sent_at = UnixMillis::new(text(ORIGIN_SENT_ATTRIBUTE)?.parse().ok()?);
-        let id = text(ORIGIN_ATTRIBUTE).filter(|id| is_id(id))?.into();
-        attributes.remove(ORIGIN_ATTRIBUTE);
+    /// Takes the id off the attributes of a redrive, where both are there. What is no id of a message is left, to be judged as a
+    /// key.
+    fn take(attributes: &mut Attributes<'_>) -> Option<Self> {
+        let sent_at = UnixMillis::new(attributes.origin_sent.as_deref()?.parse().ok()?);
+        let id = attributes.origin.take_if(|id| is_id(id))?.into();
         Some(Self { id, sent_at })
     }
 }
@@ -72,37 +109,54 @@ fn is_id(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Takes a message apart; the body is moved, not copied. `None` where its id or receipt is missing: nobody could settle it,
-/// so it is left to come back.
-pub(crate) fn delivery(mut message: Message, keys: &KeyAttributes) -> Option<Delivery> {
-    let key = keys.key_of_producer(&mut message);
-    let origin = Origin::take(&mut message);
-    let key = key.or_else(|| key_of_origin(&mut message));
-    let sent_at = system_attribute(&message, &MessageSystemAttributeName::SentTimestamp).map(UnixMillis::new);
-    let attempt = system_attribute(&message, &MessageSystemAttributeName::ApproximateReceiveCount);
-    // First of all, so that it is zeroized whatever becomes of the message. SQS has no empty bodies; should one be missing,
-    // staging rejects the empty text.
-    let body = Pii::new(message.body.unwrap_or_default().into_bytes());
-    let id = message.message_id?.into();
-    let (id, sent_at) = origin.map_or((id, sent_at), |origin| (origin.id, Some(origin.sent_at)));
-    Some(Delivery {
-        id,
-        key,
-        attempt: attempt.unwrap_or(1).max(1),
-        sent_at,
-        body,
-        receipt: Receipt::new(message.receipt_handle?),
-    })
-}
+impl Incoming<'_> {
+    /// Takes the SDK's message apart; the body is moved, not copied.
+    pub(crate) fn of_sdk(message: Message, keys: &KeyAttributes) -> Self {
+        // First of all, so that it is zeroized whatever becomes of the message.
+        let body = message.body.map(|body| Pii::new(body.into_bytes()));
+        let mut system = message.attributes.unwrap_or_default();
+        let mut system = |name| system.remove(&name).map(Cow::Owned);
+        let mut attributes = Attributes::default();
+        for (name, value) in message.message_attributes.into_iter().flatten() {
+            if let Some(role) = keys.role(&name) {
+                attributes.set(role, value.string_value.map(Cow::Owned));
+            }
+        }
+        Self {
+            id: message.message_id.map(Cow::Owned),
+            receipt: message.receipt_handle.map(Cow::Owned),
+            body,
+            sent: system(MessageSystemAttributeName::SentTimestamp),
+            count: system(MessageSystemAttributeName::ApproximateReceiveCount),
+            attributes,
+        }
+    }
 
-fn system_attribute<N: std::str::FromStr>(message: &Message, name: &MessageSystemAttributeName) -> Option<N> {
-    message.attributes.as_ref()?.get(name)?.parse().ok()
+    /// `None` where id or receipt is missing: nobody could settle the message, so it is left to come back.
+    pub(crate) fn into_delivery(mut self) -> Option<Delivery> {
+        let origin = Origin::take(&mut self.attributes);
+        let key = self.attributes.key.or(self.attributes.origin).map(Box::from);
+        let sent_at = self.sent.and_then(|sent| sent.parse().ok()).map(UnixMillis::new);
+        let attempt = self.count.and_then(|count| count.parse().ok());
+        let id = self.id?.into();
+        let (id, sent_at) = origin.map_or((id, sent_at), |origin| (origin.id, Some(origin.sent_at)));
+        Some(Delivery {
+            id,
+            key,
+            attempt: attempt.unwrap_or(1).max(1),
+            sent_at,
+            // SQS has no empty bodies; should one be missing, staging rejects the empty text.
+            body: self.body.unwrap_or_else(|| Pii::new(Vec::new())),
+            receipt: Receipt::new(self.receipt?),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use aws_sdk_sqs::primitives::Blob;
+    use aws_sdk_sqs::types::MessageAttributeValue;
     use aws_sdk_sqs::types::builders::MessageBuilder;
 
     fn message() -> MessageBuilder {
@@ -114,14 +168,15 @@ mod tests {
     }
 
     fn received(builder: MessageBuilder, key_attribute: Option<&str>) -> Option<Delivery> {
-        delivery(builder.build(), &KeyAttributes::new(key_attribute.map(str::to_owned)))
+        Incoming::of_sdk(builder.build(), &KeyAttributes::new(key_attribute.map(str::to_owned)))
+            .into_delivery()
     }
 
     #[test]
     fn the_body_is_moved() {
         let message = message().body("x".repeat(1000)).build();
         let before = message.body.as_ref().unwrap().as_ptr();
-        let delivery = delivery(message, &KeyAttributes::new(None)).unwrap();
+        let delivery = Incoming::of_sdk(message, &KeyAttributes::new(None)).into_delivery().unwrap();
         assert_eq!(delivery.body.expose().as_ptr(), before);
     }
 

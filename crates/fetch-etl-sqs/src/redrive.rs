@@ -9,6 +9,7 @@ use aws_sdk_sqs::types::{
 use fetch_etl_core::{MessageSource as _, Pii, QueueDepth, SourceError};
 
 use crate::batch::{self, Outcomes};
+use crate::calls;
 use crate::connect::ConnectError;
 use crate::failure::{Failure, Reason};
 use crate::message::{ORIGIN_ATTRIBUTE, ORIGIN_SENT_ATTRIBUTE};
@@ -188,8 +189,8 @@ impl Redrive {
         }
         // Until the queue says otherwise: it may not answer at all.
         self.undeleted.extend(stubs.iter().map(|stub| stub.id.clone()));
-        let receipts = stubs.iter().map(|stub| stub.receipt.as_str());
-        let outcomes = self.from.delete(&self.from.clients.asking, receipts).await?;
+        let receipts: Vec<_> = stubs.iter().map(|stub| stub.receipt.as_str()).collect();
+        let outcomes = calls::delete(&self.from.clients.asking, &self.from.queue_url, &receipts).await?;
         for (stub, reason) in stubs.iter().zip(outcomes.reasons()) {
             if reason.is_none() {
                 self.undeleted.remove(&stub.id);
@@ -214,7 +215,7 @@ impl Redrive {
         let answer =
             request.set_entries(Some(entries)).send().await.map_err(|error| Failure::of(SEND, &error))?;
         let successful = answer.successful().iter().map(|entry| entry.id());
-        Ok(Outcomes::new(SEND, count, successful, answer.failed()))
+        Ok(Outcomes::new(SEND, count, successful, answer.failed().iter().map(Into::into)))
     }
 }
 

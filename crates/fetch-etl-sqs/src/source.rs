@@ -4,23 +4,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
-use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
-    QueueAttributeName,
-};
+use aws_sdk_sqs::types::QueueAttributeName;
 use fetch_etl_core::{
-    AckFailure, Committed, Delivery, ExtendOutcome, Held, MessageSource, QueueDepth, Receipt, Returned,
-    SourceError, SourceLimits,
+    AckFailure, Committed, Delivery, ExtendOutcome, Held, MessageSource, QueueDepth, Returned, SourceError,
+    SourceLimits,
 };
 use tracing::warn;
 
-use crate::SqsConfig;
-use crate::batch::{self, Outcomes};
+use crate::calls::{self, Ask, Calls, LeanCalls, Received};
 use crate::client::{self, Clients, Target};
 use crate::config::MAX_VISIBILITY;
 use crate::connect::{self, ConnectError, Found};
 use crate::failure::{Failure, Reason};
-use crate::message::{self, KeyAttributes};
+use crate::message::KeyAttributes;
+use crate::{SqsConfig, Transport};
 
 /// Most messages of one receive, and most entries of one batch.
 pub(crate) const MAX_BATCH: usize = 10;
@@ -29,16 +26,13 @@ pub(crate) const MAX_BATCH: usize = 10;
 /// the minute between makes sure that the last extension is not refused.
 const MAX_HOLD: Duration = MAX_VISIBILITY.saturating_sub(Duration::from_secs(60));
 
-const DELETE: &str = "DeleteMessageBatch";
-const CHANGE_VISIBILITY: &str = "ChangeMessageVisibilityBatch";
-
 /// A queue of AWS SQS, or of what speaks its protocol, as a [`MessageSource`]. See the [crate's documentation](crate).
 pub struct SqsSource {
     pub(crate) clients: Clients,
     pub(crate) queue_url: String,
     pub(crate) wait_s: i32,
     pub(crate) lease: Duration,
-    keys: KeyAttributes,
+    calls: Box<dyn Calls>,
 }
 
 impl SqsSource {
@@ -65,56 +59,18 @@ impl SqsSource {
         }
         let clients = Clients::new(&config, &target, sdk);
         let Found { url, lease } = connect::find(&config, &target, &clients).await?;
-        Ok(Self {
-            clients: clients.with_lease(lease),
-            queue_url: url,
-            wait_s: seconds(config.wait_time),
-            lease,
-            keys: KeyAttributes::new(config.key_attribute),
-        })
-    }
-
-    pub(crate) async fn delete<'a>(
-        &self,
-        client: &aws_sdk_sqs::Client,
-        handles: impl Iterator<Item = &'a str>,
-    ) -> Result<Outcomes, Failure> {
-        let entry = |(index, handle)| {
-            DeleteMessageBatchRequestEntry::builder()
-                .id(batch::id(index))
-                .receipt_handle(handle)
-                .build()
-                .map_err(|_| Failure::of_entry(DELETE, Reason::NotBuilt, None))
+        let clients = clients.with_lease(lease);
+        let wait_s = seconds(config.wait_time);
+        let keys = KeyAttributes::new(config.key_attribute);
+        let ask = Ask { queue_url: url.clone(), wait_s, lease_s: seconds(lease), keys };
+        let calls: Box<dyn Calls> = match config.transport {
+            Transport::Lean => {
+                let calls = LeanCalls::new(&clients, ask).await;
+                Box::new(calls.map_err(|failure| ConnectError::new(&failure, &config.queue, &target))?)
+            }
+            Transport::Sdk => Box::new(clients.calls(ask)),
         };
-        let entries = handles.enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;
-        let count = entries.len();
-        let request = client.delete_message_batch().queue_url(&self.queue_url).set_entries(Some(entries));
-        let answer = request.send().await.map_err(|error| Failure::of(DELETE, &error))?;
-        let successful = answer.successful().iter().map(|entry| entry.id());
-        Ok(Outcomes::new(DELETE, count, successful, answer.failed()))
-    }
-
-    async fn change_visibility<'a>(
-        &self,
-        client: &aws_sdk_sqs::Client,
-        receipts: impl Iterator<Item = &'a Receipt>,
-        visibility: Duration,
-    ) -> Result<Outcomes, Failure> {
-        let entry = |(index, receipt): (usize, &Receipt)| {
-            ChangeMessageVisibilityBatchRequestEntry::builder()
-                .id(batch::id(index))
-                .receipt_handle(receipt.handle())
-                .visibility_timeout(seconds(visibility))
-                .build()
-                .map_err(|_| Failure::of_entry(CHANGE_VISIBILITY, Reason::NotBuilt, None))
-        };
-        let entries = receipts.enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;
-        let count = entries.len();
-        let request =
-            client.change_message_visibility_batch().queue_url(&self.queue_url).set_entries(Some(entries));
-        let answer = request.send().await.map_err(|error| Failure::of(CHANGE_VISIBILITY, &error))?;
-        let successful = answer.successful().iter().map(|entry| entry.id());
-        Ok(Outcomes::new(CHANGE_VISIBILITY, count, successful, answer.failed()))
+        Ok(Self { clients, queue_url: url, wait_s, lease, calls })
     }
 }
 
@@ -138,29 +94,12 @@ impl MessageSource for SqsSource {
         if max == 0 {
             return Ok(Vec::new());
         }
-        let request = self
-            .clients
-            .receiving
-            .receive_message()
-            .queue_url(&self.queue_url)
-            .max_number_of_messages(max as i32)
-            .wait_time_seconds(self.wait_s)
-            // Also where it is the queue's own: it can be changed there any time, and `limits` is for life.
-            .visibility_timeout(seconds(self.lease))
-            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
-            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
-            .set_message_attribute_names(Some(self.keys.names()));
-        // The answer derives Debug, with the bodies: it is taken apart here and not passed on.
-        let answer = request.send().await.map_err(|error| Failure::of("ReceiveMessage", &error))?;
-        let messages = answer.messages.unwrap_or_default();
-        let received = messages.len();
-        let deliveries: Vec<_> =
-            messages.into_iter().filter_map(|message| message::delivery(message, &self.keys)).collect();
-        if deliveries.len() < received {
-            let messages = received - deliveries.len();
+        let Received { deliveries, incomplete } = self.calls.receive(max).await?;
+        if incomplete > 0 {
             warn!(
                 event = "incomplete_messages",
-                messages, "messages without an id or a receipt came; they are left in the queue"
+                messages = incomplete,
+                "messages without an id or a receipt came; they are left in the queue"
             );
         }
         Ok(deliveries)
@@ -173,8 +112,8 @@ impl MessageSource for SqsSource {
         }
         // Of 0 seconds it would be a nack.
         let lease = lease.max(Duration::from_secs(1));
-        let receipts = held.iter().map(Held::receipt);
-        let outcomes = self.change_visibility(&self.clients.settling, receipts, lease).await?;
+        let handles: Vec<_> = held.iter().map(|token| token.receipt().handle()).collect();
+        let outcomes = self.calls.extend(&handles, seconds(lease)).await?;
         let outcome = |reason| match reason {
             None => ExtendOutcome::Extended,
             Some(Reason::NotInFlight) => ExtendOutcome::Lost,
@@ -190,8 +129,8 @@ impl MessageSource for SqsSource {
         if committed.is_empty() {
             return Ok(());
         }
-        let handles = committed.iter().map(|token| token.receipt().handle());
-        let outcomes = match self.delete(&self.clients.settling, handles).await {
+        let handles: Vec<_> = committed.iter().map(|token| token.receipt().handle()).collect();
+        let outcomes = match self.calls.delete(&handles).await {
             Ok(outcomes) => outcomes,
             Err(failure) => return Err(AckFailure { error: failure.into(), unacked: committed }),
         };
@@ -206,8 +145,9 @@ impl MessageSource for SqsSource {
         if returned.is_empty() {
             return Ok(());
         }
-        let receipts = returned.iter().map(Returned::receipt);
-        let outcomes = self.change_visibility(&self.clients.asking, receipts, delay).await?;
+        let handles: Vec<_> = returned.iter().map(|token| token.receipt().handle()).collect();
+        let (client, queue_url) = (&self.clients.asking, &self.queue_url);
+        let outcomes = calls::change_visibility(client, queue_url, &handles, seconds(delay)).await?;
         match outcomes.worst(|reason| reason != Reason::NotInFlight) {
             Some(failure) => Err(failure.into()),
             None => Ok(()),

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fetch_etl_core::MessageSource;
 use fetch_etl_local_sqs::{LocalSqs, QueueConfig, QueueHandle, RunningServer};
-use fetch_etl_sqs::SqsSource;
+use fetch_etl_sqs::{SqsConfig, SqsSource, Transport};
 use fetch_etl_testing::source_contract::{self, Queue, Setup, SourceHarness};
 
 use crate::support::{QUEUE, at};
 
-struct Harness;
+struct Harness(Transport);
 
 struct OneQueue {
     source: Arc<SqsSource>,
@@ -25,7 +25,8 @@ impl SourceHarness for Harness {
     async fn open(&self, Setup { lease, wait }: Setup) -> OneQueue {
         let config = QueueConfig::new(QUEUE).visibility_timeout(lease);
         let server = LocalSqs::builder().queue(config).bind("127.0.0.1:0").await.unwrap();
-        let source = SqsSource::connect(fetch_etl_sqs::SqsConfig { wait_time: wait, ..at(&server.url()) });
+        let config = SqsConfig { wait_time: wait, transport: self.0, ..at(&server.url()) };
+        let source = SqsSource::connect(config);
         let source = Arc::new(source.await.unwrap());
         OneQueue { source, queue: server.queue(QUEUE).unwrap(), _server: server }
     }
@@ -49,5 +50,10 @@ impl Queue for OneQueue {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqs_source_keeps_the_contract() {
-    source_contract::run(&Harness).await;
+    source_contract::run(&Harness(Transport::Lean)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqs_source_keeps_the_contract_by_the_sdk_too() {
+    source_contract::run(&Harness(Transport::Sdk)).await;
 }

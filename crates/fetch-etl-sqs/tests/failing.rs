@@ -2,16 +2,16 @@ use std::time::Duration;
 
 use fetch_etl_core::ErrorClass::{self, Fatal, Retryable};
 use fetch_etl_core::MessageSource;
-use fetch_etl_sqs::{SqsConfig, SqsSource};
+use fetch_etl_sqs::{SqsConfig, SqsSource, Transport};
 
 use crate::scripted::{Answer, Scripted};
-use crate::support::{Local, at};
+use crate::support::{Local, TRANSPORTS, at};
 
 /// A receive that fails: after how many tries, with which class and text.
-async fn failed_receive(answer: fn() -> Answer) -> (usize, ErrorClass, String) {
+async fn failed_receive(answer: fn() -> Answer, transport: Transport) -> (usize, ErrorClass, String) {
     let server = Scripted::queue(move |_| answer()).await;
     let (wait_time, request_timeout) = (Duration::ZERO, Duration::from_millis(500));
-    let config = SqsConfig { wait_time, request_timeout, ..at(&server.url()) };
+    let config = SqsConfig { wait_time, request_timeout, transport, ..at(&server.url()) };
     let source = SqsSource::connect(config).await.unwrap();
     let error = source.receive(10).await.unwrap_err();
     (server.calls("ReceiveMessage").len(), error.class(), error.to_string())
@@ -56,8 +56,10 @@ async fn failures_of_every_kind_are_classified_and_left_to_the_pipeline_to_repea
         ),
     ];
     for (answer, class, text) in table {
-        let expected = (1, class, format!("ReceiveMessage: {text}"));
-        assert_eq!(failed_receive(answer).await, expected);
+        for transport in TRANSPORTS {
+            let expected = (1, class, format!("ReceiveMessage: {text}"));
+            assert_eq!(failed_receive(answer, transport).await, expected, "{transport:?}");
+        }
     }
 }
 
@@ -76,14 +78,17 @@ async fn a_queue_that_is_deleted_under_a_worker_is_final() {
 
 #[tokio::test]
 async fn a_service_that_is_gone_may_come_back() {
-    let Local { server, queue, .. } = Local::start().await;
-    let source =
-        SqsSource::connect(SqsConfig { wait_time: Duration::ZERO, ..at(&server.url()) }).await.unwrap();
-    drop(queue);
-    server.shutdown().await;
-    let error = source.receive(10).await.unwrap_err();
-    assert_eq!(
-        (error.class(), error.to_string().as_str()),
-        (Retryable, "ReceiveMessage: connection refused")
-    );
+    for transport in TRANSPORTS {
+        let Local { server, queue, .. } = Local::start().await;
+        let config = SqsConfig { wait_time: Duration::ZERO, transport, ..at(&server.url()) };
+        let source = SqsSource::connect(config).await.unwrap();
+        drop(queue);
+        server.shutdown().await;
+        let error = source.receive(10).await.unwrap_err();
+        assert_eq!(
+            (error.class(), error.to_string().as_str()),
+            (Retryable, "ReceiveMessage: connection refused"),
+            "{transport:?}"
+        );
+    }
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::MessageAttributeValue;
 use fetch_etl_core::MessageSource;
-use fetch_etl_sqs::{ORIGIN_ATTRIBUTE, SqsSource};
+use fetch_etl_sqs::{ORIGIN_ATTRIBUTE, SqsConfig, SqsSource, Transport};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::scripted::{Answer, Scripted};
-use crate::support::{Local, again, at, committed, held, receive, returned, with_receipt};
+use crate::support::{Local, TRANSPORTS, again, at, committed, held, receive, returned, with_receipt};
 
 const CANARY: &str = "canary-203.0.113.7";
 
@@ -54,14 +54,14 @@ fn ours(target: &str) -> bool {
     target.starts_with("fetch_etl_sqs")
 }
 
-async fn use_everything(local: &Local) {
+async fn use_everything(local: &Local, transport: Transport) {
     let key = MessageAttributeValue::builder().data_type("String").string_value(CANARY).build().unwrap();
     let client = local.client();
     for _ in 0..3 {
         let request = client.send_message().queue_url(local.queue_url()).message_body(CANARY);
         request.message_attributes(ORIGIN_ATTRIBUTE, key.clone()).send().await.unwrap();
     }
-    let source = local.source().await;
+    let source = SqsSource::connect(SqsConfig { transport, ..local.config() }).await.unwrap();
     let deliveries = receive(&source).await;
     assert_eq!(deliveries.len(), 3);
     let copies = || deliveries.iter().map(again).collect::<Vec<_>>();
@@ -96,8 +96,9 @@ async fn our_own_lines_hold_nothing_of_a_message_at_any_level() {
     let _second = Dispatch::new(tracing_subscriber::registry().with(Everything::default()));
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log.clone()));
     tracing::callsite::rebuild_interest_cache();
-    let local = Local::start().await;
-    use_everything(&local).await;
+    for transport in TRANSPORTS {
+        use_everything(&Local::start().await, transport).await;
+    }
     fail_at_everything().await;
 
     let lines = log.texts(ours);

@@ -6,6 +6,8 @@ mod connecting;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod failing;
 #[cfg(test)]
 mod logs;
@@ -22,4 +24,8 @@ mod scripted;
 #[cfg(test)]
 mod settling;
 #[cfg(test)]
+mod signature;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod transports;

@@ -13,6 +13,16 @@ pub(crate) struct Call {
     /// `ReceiveMessage` and the like.
     pub(crate) operation: String,
     pub(crate) body: String,
+    /// With names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    /// A number of the connection over which it came.
+    pub(crate) connection: usize,
+}
+
+impl Call {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
 }
 
 pub(crate) enum Answer {
@@ -20,8 +30,14 @@ pub(crate) enum Answer {
     Http(u16, String),
     /// An error as SQS sends it.
     Error(u16, &'static str),
+    /// A status, headers, and a body that need not be a text.
+    With(u16, Vec<(&'static str, String)>, Vec<u8>),
+    /// The same, but the body comes in small pieces.
+    Pieces(u16, Vec<u8>),
     /// Part of an answer, then the connection ends.
     Cut,
+    /// No answer; the connection ends.
+    Reset,
     /// Nothing, but the connection stays.
     Silence,
 }
@@ -62,8 +78,9 @@ impl Scripted {
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(stream, script.clone(), log.clone()));
+            for number in 0.. {
+                let Ok((stream, _)) = listener.accept().await else { return };
+                connections.spawn(serve(stream, number, script.clone(), log.clone()));
             }
         });
         Self { address, calls, _tasks: tasks }
@@ -80,12 +97,23 @@ impl Scripted {
     }
 }
 
-async fn serve(stream: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Call>>>) {
+async fn serve(stream: TcpStream, connection: usize, script: Arc<Script>, log: Arc<Mutex<Vec<Call>>>) {
     let mut stream = BufReader::new(stream);
-    while let Some(call) = read_call(&mut stream).await {
+    while let Some(call) = read_call(&mut stream, connection).await {
         log.lock().unwrap().push(call.clone());
         let (status, headers, body) = match script(&call) {
-            Answer::Http(status, body) => (status, String::new(), body),
+            Answer::Http(status, body) => (status, String::new(), body.into_bytes()),
+            Answer::With(status, headers, body) => {
+                let headers = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+                (status, headers, body)
+            }
+            Answer::Pieces(status, body) => {
+                if write_pieces(&mut stream, status, &body).await.is_none() {
+                    return;
+                }
+                continue;
+            }
+            Answer::Reset => return,
             Answer::Error(status, code) => {
                 let headers =
                     format!("x-amzn-query-error: {code};Sender\r\nx-amzn-requestid: 00000000-feed\r\n");
@@ -93,7 +121,8 @@ async fn serve(stream: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Call>>
                 (
                     status,
                     headers,
-                    format!(r#"{{"__type":"com.amazonaws.sqs#{code}","message":"203.0.113.7 is wrong"}}"#),
+                    format!(r#"{{"__type":"com.amazonaws.sqs#{code}","message":"203.0.113.7 is wrong"}}"#)
+                        .into_bytes(),
                 )
             }
             Answer::Cut => {
@@ -103,15 +132,31 @@ async fn serve(stream: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Call>>
             }
             Answer::Silence => std::future::pending().await,
         };
-        let answer = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n{body}", body.len());
-        if stream.write_all(answer.as_bytes()).await.is_err() {
+        let mut answer =
+            format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n", body.len()).into_bytes();
+        answer.extend(body);
+        if stream.write_all(&answer).await.is_err() {
             return;
         }
     }
 }
 
-async fn read_call(stream: &mut BufReader<TcpStream>) -> Option<Call> {
-    let (mut length, mut operation) = (0, String::new());
+async fn write_pieces(stream: &mut BufReader<TcpStream>, status: u16, body: &[u8]) -> Option<()> {
+    let head = format!("HTTP/1.1 {status} X\r\ntransfer-encoding: chunked\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.ok()?;
+    for piece in body.chunks(100) {
+        stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await.ok()?;
+        stream.write_all(piece).await.ok()?;
+        stream.write_all(b"\r\n").await.ok()?;
+        stream.flush().await.ok()?;
+        // So that the other side may read it before the next one.
+        tokio::task::yield_now().await;
+    }
+    stream.write_all(b"0\r\n\r\n").await.ok()
+}
+
+async fn read_call(stream: &mut BufReader<TcpStream>, connection: usize) -> Option<Call> {
+    let (mut length, mut operation, mut headers) = (0, String::new(), Vec::new());
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line).await.ok()? == 0 {
@@ -120,6 +165,9 @@ async fn read_call(stream: &mut BufReader<TcpStream>) -> Option<Call> {
         let line = line.trim_end();
         if line.is_empty() {
             break;
+        }
+        if let Some((name, value)) = line.split_once(": ") {
+            headers.push((name.to_ascii_lowercase(), value.to_owned()));
         }
         match line.split_once(": ") {
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
@@ -133,5 +181,5 @@ async fn read_call(stream: &mut BufReader<TcpStream>) -> Option<Call> {
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
-    Some(Call { operation, body: String::from_utf8(body).ok()? })
+    Some(Call { operation, body: String::from_utf8(body).ok()?, headers, connection })
 }

@@ -11,7 +11,7 @@ use fetch_etl_core::{
     Returned, Sink, SinkError, Staged, Stager, WriteReport, write,
 };
 use fetch_etl_local_sqs::{Clock, LocalSqs, ManualClock, QueueConfig, QueueHandle, RunningServer};
-use fetch_etl_sqs::{Credentials, Queue, SqsConfig, SqsSource};
+use fetch_etl_sqs::{Credentials, Queue, SqsConfig, SqsSource, Transport};
 use fetch_etl_testing::FakeMasker;
 
 pub(crate) const QUEUE: &str = "logins";
@@ -65,6 +65,9 @@ pub(crate) fn client(endpoint: &str) -> Client {
         .endpoint_url(endpoint);
     Client::from_conf(config.build())
 }
+
+/// Both ways of making calls.
+pub(crate) const TRANSPORTS: [Transport; 2] = [Transport::Sdk, Transport::Lean];
 
 /// The queue of a server, with credentials that nobody checks, and without waiting long for anything that fails.
 pub(crate) fn at(endpoint: &str) -> SqsConfig {

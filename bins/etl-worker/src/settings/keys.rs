@@ -154,6 +154,12 @@ pub static KEYS: &[Key] = &[
         "message attribute that holds the producer's id of an event: a row is written once for each",
     ),
     key(
+        "source.transport",
+        Kind::Choice(&["lean", "sdk"]),
+        Text("lean"),
+        "who receives and deletes: this program, with a fraction of the CPU, or the AWS SDK",
+    ),
+    key(
         "pipeline.max_in_flight",
         Kind::integer(1, 1_000_000, "", ""),
         Integer(10_000),

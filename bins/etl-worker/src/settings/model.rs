@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fetch_etl_core::pipeline::PipelineConfig;
 use fetch_etl_mask::Method;
-use fetch_etl_sqs::Credentials;
+use fetch_etl_sqs::{Credentials, Transport};
 
 use super::secret::{Secret, hide_password};
 
@@ -67,6 +67,8 @@ pub struct SourceSettings {
     pub max_receivers: usize,
     /// The message attribute that holds the producer's id of an event.
     pub key_attribute: Option<String>,
+    /// Who receives and deletes.
+    pub transport: Transport,
     /// Where the AWS credentials come from: not from our configuration.
     pub credentials: Credentials,
 }

@@ -30,6 +30,14 @@ pub(crate) struct RawSource {
     pub(crate) visibility_timeout_s: Option<u64>,
     pub(crate) max_receivers: usize,
     pub(crate) key_attribute: Option<String>,
+    pub(crate) transport: RawTransport,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RawTransport {
+    Lean,
+    Sdk,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fetch_etl_core::pipeline::PipelineConfig;
 use fetch_etl_mask::Method;
-use fetch_etl_sqs::Credentials;
+use fetch_etl_sqs::{Credentials, Transport};
 use zeroize::Zeroizing;
 
 use super::errors::{Origin, Problem, SettingsError};
@@ -14,7 +14,7 @@ use super::model::{
     DatabaseKind, DatabaseUrl, KeyPlace, KeySource, MaskingSettings, QueueRef, RecipientSettings,
     ReplaySettings, Settings, SinkSettings, SourceSettings, VaultSettings,
 };
-use super::raw::{Raw, RawPipeline, RawSourceKind};
+use super::raw::{Raw, RawPipeline, RawSourceKind, RawTransport};
 use super::secret::Secret;
 use super::{Loaded, io_words, keys};
 
@@ -103,6 +103,10 @@ impl<'a> Resolver<'a> {
             visibility_timeout: raw.visibility_timeout_s.map(Duration::from_secs),
             max_receivers: raw.max_receivers,
             key_attribute: raw.key_attribute.clone(),
+            transport: match raw.transport {
+                RawTransport::Lean => Transport::Lean,
+                RawTransport::Sdk => Transport::Sdk,
+            },
             credentials: Credentials::SdkChain,
         })
     }

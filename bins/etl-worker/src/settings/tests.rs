@@ -197,6 +197,21 @@ fn variables_are_read_in_their_keys_type() {
 }
 
 #[test]
+fn the_transport_that_is_named_is_what_the_source_is_told() {
+    use fetch_etl_sqs::Transport;
+    for (file, transport) in [
+        ("", Transport::Lean),
+        ("[source]\ntransport = \"lean\"\n", Transport::Lean),
+        ("[source]\ntransport = \"sdk\"\n", Transport::Sdk),
+    ] {
+        let settings = read(file, &[QUEUE, DATABASE], &[]).unwrap();
+        assert_eq!(crate::queue::config(&settings.source).transport, transport, "{file}");
+    }
+    let said = error_of("[source]\ntransport = \"bare\"\n");
+    assert_eq!(said, "source.transport: expected one of \"lean\", \"sdk\", found \"bare\" [etl.toml line 2]");
+}
+
+#[test]
 fn database_url_fills_the_gap_only() {
     let ambient = ("DATABASE_URL", "sqlite://ambient.sqlite");
     let url =

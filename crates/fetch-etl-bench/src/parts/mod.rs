@@ -30,8 +30,8 @@ pub(crate) enum Task {
     Queue { place: QueuePlace },
     /// All steps by bare means.
     Pipeline { place: QueuePlace, database_url: String },
-    /// Receive and delete as the worker does.
-    Source { place: QueuePlace },
+    /// Receive and delete through the worker's source, by itself or by the SDK's client.
+    Source { place: QueuePlace, by_sdk: bool },
     /// Decode and mask in a loop.
     Mask { messages: u64, method: MaskMethod },
     /// Store rows.
@@ -91,7 +91,7 @@ pub fn run() -> Result<()> {
     match serde_json::from_str(&task)? {
         Task::Queue { place } => one_thread()?.block_on(queue::run(place)),
         Task::Pipeline { place, database_url } => one_thread()?.block_on(pipeline::run(place, &database_url)),
-        Task::Source { place } => many_threads()?.block_on(source::run(place)),
+        Task::Source { place, by_sdk } => many_threads()?.block_on(source::run(place, by_sdk)),
         Task::Mask { messages, method } => mask::run(messages, method),
         Task::Sink { rows, way, database_url } => one_thread()?.block_on(sink::run(rows, way, &database_url)),
         Task::Core { messages } => one_thread()?.block_on(core::run(messages)),

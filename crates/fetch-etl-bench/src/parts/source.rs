@@ -1,4 +1,4 @@
-//! `limit.source`: receive and delete through the worker's own source, and nothing between.
+//! `limit.source` and `limit.source.lean`: receive and delete through the worker's own source, and nothing between.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use fetch_etl_core::{
     Batch, Decoded, EventSchema, KeyId, MaskedValue, Masker, MessageSource as _, Pii, Reject, Sink,
     SinkError, Stager, WriteReport, write,
 };
-use fetch_etl_sqs::{Queue, SqsConfig, SqsSource};
+use fetch_etl_sqs::{Queue, SqsConfig, SqsSource, Transport};
 use futures_util::future::try_join_all;
 
 use super::QueuePlace;
@@ -18,10 +18,11 @@ use crate::sqs::MOST;
 /// As many as the worker has receivers by default.
 const TASKS: usize = 16;
 
-pub(super) async fn run(place: QueuePlace) -> Result<()> {
+pub(super) async fn run(place: QueuePlace, by_sdk: bool) -> Result<()> {
     let config = SqsConfig {
         endpoint_url: Some(place.endpoint),
         wait_time: Duration::ZERO,
+        transport: if by_sdk { Transport::Sdk } else { Transport::Lean },
         ..SqsConfig::new(Queue::Url(place.url))
     };
     let source = Arc::new(SqsSource::connect(config).await?);

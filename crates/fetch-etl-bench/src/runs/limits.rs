@@ -35,11 +35,11 @@ pub(crate) async fn queue(rig: &Rig) -> Result<Run> {
     emptied(rig, &queue, Task::Queue { place }).await
 }
 
-/// Receive and delete through the worker's SDK.
-pub(crate) async fn source(rig: &Rig) -> Result<Run> {
+/// Receive and delete through the worker's source.
+pub(crate) async fn source(rig: &Rig, by_sdk: bool) -> Result<Run> {
     let queue = rig.queue(rig.scale.messages, Values::New)?;
     let place = place(&queue, rig.scale.messages);
-    emptied(rig, &queue, Task::Source { place }).await
+    emptied(rig, &queue, Task::Source { place, by_sdk }).await
 }
 
 /// All steps by bare means.

@@ -17,12 +17,20 @@ pub(crate) struct Setup {
     pub(crate) values: Values,
     pub(crate) messages: u64,
     pub(crate) workers: usize,
+    pub(crate) by_sdk: bool,
 }
 
 impl Setup {
     /// One worker, keyed masks, no vault.
     pub(crate) fn usual(messages: u64) -> Self {
-        Self { masking: Masking::keyed(), vault: false, values: Values::New, messages, workers: 1 }
+        Self {
+            masking: Masking::keyed(),
+            vault: false,
+            values: Values::New,
+            messages,
+            workers: 1,
+            by_sdk: false,
+        }
     }
 }
 
@@ -32,6 +40,9 @@ pub(crate) fn start(rig: &Rig, setup: &Setup, queue: &LocalQueue, database: &Tes
     environment.push(("ETL_SINK__DATABASE_URL".into(), database.url().into()));
     environment.push(("RUST_LOG".into(), "warn".into()));
     environment.extend(setup.masking.worker_environment());
+    if setup.by_sdk {
+        environment.push(("ETL_SOURCE__TRANSPORT".into(), "sdk".into()));
+    }
     if setup.vault {
         environment.push(("ETL_VAULT__RECIPIENT".into(), rig.recipient().into()));
     }

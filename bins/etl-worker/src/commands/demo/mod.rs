@@ -12,7 +12,7 @@ use fetch_etl_core::login::LoginSchema;
 use fetch_etl_core::pipeline::{Pipeline, PipelineConfig, Summary};
 use fetch_etl_local_sqs::{LocalSqs, QueueConfig, RunningServer};
 use fetch_etl_mask::Method;
-use fetch_etl_sqs::Credentials;
+use fetch_etl_sqs::{Credentials, Transport};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -138,6 +138,7 @@ fn source(server: &RunningServer) -> SourceSettings {
         visibility_timeout: None,
         max_receivers: PipelineConfig::default().max_receivers,
         key_attribute: None,
+        transport: Transport::Lean,
         credentials: Credentials::Placeholder,
     }
 }
