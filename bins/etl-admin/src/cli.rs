@@ -70,6 +70,9 @@ match new ones; mask_key_id tells them apart. The old key stays in the file: a v
 both in turn. The table grows by what is rewritten, until it is vacuumed. Postgres 14 or newer is
 much faster.
 
+Refused where a field's method makes no masks of a key any more (redact, drop, partial) and rows of
+an older key still have some of it: with the new key's id they would be mislabelled.
+
 Exit codes: 0 everything is of the newest key, 1 failed, or something is left, 2 bad command line
 or configuration.")]
     Rotate(RotateArgs),
@@ -116,6 +119,9 @@ pub(crate) struct RotateArgs {
     /// Take rows without a key's id, from before this program, as masked with plain SHA-512 (the ring must begin with 0:sha512)
     #[arg(long)]
     pub(crate) unnamed_are_sha512: bool,
+    /// Put a key in force whose id rows have already, because they were masked with this very key (and these methods)
+    #[arg(long)]
+    pub(crate) reuse_key_id: bool,
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -137,7 +143,13 @@ Examples:
 
 From then on workers with the old policy write nothing more: they stop, or go on under the new one
 if their configuration has it. Rows that are stored keep their masks: values are equal only where
-masks were made alike. For another key, etl-admin rotate brings the rows up to it instead.")]
+masks were made alike. For another key, etl-admin rotate brings the rows up to it instead.
+
+A key's id is all that tells the masks of rows apart. So a key under an id that rows have, which is
+not the key in force, is refused: rotate to it, or give it an id that no row has, as a line ID:KEY.
+The same holds for a field that goes from one kind of digests to another (hmac-sha512, ip-prefix,
+sha512). To go back to a key that was in force before, --reuse-key-id says that it is that very key;
+the id of the key in force is never given to another one.")]
     Set(PolicySetArgs),
 }
 
@@ -157,6 +169,9 @@ pub(crate) struct PolicySetArgs {
     /// Really put it in force
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Put a key in force whose id rows have already, because they were masked with this very key (and these methods)
+    #[arg(long)]
+    pub(crate) reuse_key_id: bool,
     /// Say what is different, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

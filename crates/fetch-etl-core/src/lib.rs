@@ -59,7 +59,7 @@ pub use quarantine::{
     Quarantine, QuarantineCount, QuarantineEntry, QuarantineFilter, QuarantineState, SealedMessage,
 };
 pub use reject::{Reject, RejectReason, Rejected};
-pub use rotation::{Remask, Rotation, RotationProgress};
+pub use rotation::{KeyRows, Remask, Rotation, RotationProgress};
 pub use schema::{Decoded, EventSchema};
 #[cfg(feature = "mock")]
 pub use seal::MockSealer;

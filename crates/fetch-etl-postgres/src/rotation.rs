@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fetch_etl_core::{ErrorClass, KeyId, Remask, Rotation, RotationProgress, SinkError};
+use fetch_etl_core::{ErrorClass, KeyId, KeyRows, Remask, Rotation, RotationProgress, SinkError};
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -23,17 +23,25 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 #[async_trait]
 impl Rotation for PostgresSink {
-    async fn rows_by_key(&self) -> Result<Vec<(Option<KeyId>, u64)>, SinkError> {
+    async fn rows_by_key(&self) -> Result<Vec<KeyRows>, SinkError> {
         let mut connection = self.sessions.connect_alone().await?;
         let query = sqlx::query!(
-            r#"SELECT mask_key_id, count(*) AS "rows!" FROM user_logins
+            r#"SELECT mask_key_id, count(*) AS "rows!",
+                count(*) FILTER (WHERE masked_ip ~ '^[0-9a-f]{128}$') AS "ips!",
+                count(*) FILTER (WHERE masked_device_id ~ '^[0-9a-f]{128}$') AS "device_ids!"
+            FROM user_logins
             WHERE masked_ip IS NOT NULL OR masked_device_id IS NOT NULL
             GROUP BY mask_key_id ORDER BY mask_key_id"#
         );
         let counted = query.fetch_all(&mut connection).await.map_err(Failure::from)?;
         connection.close().await.map_err(Failure::from)?;
         let of = |rows| u64::try_from(rows).unwrap_or_default();
-        Ok(counted.into_iter().map(|row| (row.mask_key_id.map(KeyId::new), of(row.rows))).collect())
+        let rows = counted.into_iter().map(|row| KeyRows {
+            key_id: row.mask_key_id.map(KeyId::new),
+            rows: of(row.rows),
+            digests: vec![("ip", of(row.ips)), ("device_id", of(row.device_ids))],
+        });
+        Ok(rows.collect())
     }
 
     async fn remask_all(

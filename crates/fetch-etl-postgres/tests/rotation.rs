@@ -64,8 +64,9 @@ async fn every_row_is_brought_up_and_every_other_column_stays() {
         .await;
     assert_eq!(right, ROWS);
     let by_key = bench.sink.rows_by_key().await.unwrap();
+    let counted: Vec<_> = by_key.iter().map(|of| (of.key_id, of.rows)).collect();
     let id = |id| Some(KeyId::new(id));
-    assert_eq!(by_key, [(id(1), 1), (id(2), ROWS as u64 - 3), (id(7), 1), (None, 1)]);
+    assert_eq!(counted, [(id(1), 1), (id(2), ROWS as u64 - 3), (id(7), 1), (None, 1)]);
     let again = rotate(&bench, Some(KeyId::new(1))).await;
     assert_eq!((again.rows, again.unreadable), (1, 1), "the row without an id, and the one that is no mask");
 }
