@@ -38,10 +38,14 @@ pub(crate) async fn run(args: RotateArgs) -> Result<Outcome, Failure> {
     }
     let stop = signals::cancel_on_signal()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {}", error.kind())))?;
-    let _maintenance = masks.begin_maintenance().await?;
+    let maintenance = masks.begin_maintenance().await?;
     put_in_force(&masks, in_force, target).await?;
     let shown = Shown::new(rows.to_do);
-    let done = masks.rotation.remask_all(&remasker, unnamed, &|progress| shown.note(progress), &stop).await;
+    let progress = |progress| shown.note(progress);
+    let done = match maintenance {
+        Some(mut maintenance) => maintenance.remask_all(&remasker, unnamed, &progress, &stop).await,
+        None => masks.rotation.remask_all(&remasker, unnamed, &progress, &stop).await,
+    };
     shown.bar.finish_and_clear();
     let done = done.map_err(|error| {
         masks.failure(&error).hint("run it again: it goes on with what is left, and workers go on meanwhile")

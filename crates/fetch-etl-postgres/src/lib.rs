@@ -44,7 +44,7 @@
 //!
 //! # Personal data
 //! The vault (`etl.pii_vault`) keeps values sealed to a recipient. [`PostgresSink::find_masks`] finds what it keeps by mask, row or person;
-//! [`PostgresSink::append_audit`] says who looks, before anything is opened; [`Maintenance`] erases a person.
+//! [`PostgresSink::append_audit`] says who looks, before anything is opened; [`Maintenance`] erases a person, and rotates keys.
 //!
 //! # The vault
 //! What a batch has for the vault ([`VaultEntry`](fetch_etl_core::VaultEntry)) is stored in the batch's transaction, in the order of
@@ -77,6 +77,7 @@ mod config;
 mod erase;
 mod error;
 mod ledger;
+mod maintenance;
 mod policy;
 mod quarantine;
 mod read;
@@ -91,7 +92,8 @@ mod vault;
 pub use audit::{AuditEvent, AuditHead, AuditRecord, NotAHead};
 pub use chain::{AuditFinding, AuditVerdict};
 pub use config::PostgresSinkConfig;
-pub use erase::{Erasure, Maintenance};
+pub use erase::Erasure;
+pub use maintenance::Maintenance;
 pub use read::{LOGIN_COLUMNS, QUARANTINE_COLUMNS, TextRow};
 pub use reveal::{FoundMask, FoundMasks, KeptValue, Sought};
 pub use sink::PostgresSink;
