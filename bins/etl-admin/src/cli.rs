@@ -51,7 +51,9 @@ Examples:
   etl-admin keygen master --out masking.key
   etl-admin keygen master --add-to masking.key       for a rotation, see etl-admin rotate
 
-No key is ever overwritten. Private and masking keys are readable by their owner only (0600).")]
+No key is ever overwritten. Private and masking keys are readable by their owner only (0600).
+--add-to writes FILE.new and puts it in the place of FILE; where FILE is a link, of what it leads to.
+Two at a time do not get in each other's way: the second is refused.")]
     Keygen(KeygenArgs),
     /// Look at rejected messages, give them another try, or give them up
     #[command(subcommand)]
