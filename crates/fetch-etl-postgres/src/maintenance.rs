@@ -161,7 +161,7 @@ impl Maintenance {
         let limit = if limited { self.sessions.statement_timeout() } else { Duration::ZERO };
         let millis = limit.as_millis().to_string();
         let set = sqlx::query!("SELECT set_config('statement_timeout', $1, false)", millis);
-        let outcome = timeout(self.sessions.patience(), set.execute(&mut self.connection)).await;
+        let outcome = timeout(self.sessions.patience(), set.fetch_one(&mut self.connection)).await;
         self.judge(outcome).map(drop)
     }
 
