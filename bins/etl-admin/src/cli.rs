@@ -244,7 +244,8 @@ Examples:
   etl-admin quarantine replay --config etl.toml --private-key recipient.key \\
       --reason refused_by_sink --since 1d
 
-Use the configuration file of the workers: the masks must be the same. A message that becomes a
+Use the configuration file of the workers: the masks must be the same, and with vault.recipient the
+values are kept in the vault, as a worker would. --dry-run writes nothing at all. A message that becomes a
 row, or was one already, is marked as replayed, and its sealed body is deleted. What is rejected
 again stays open, with its new reason. It may be stopped at any time, also by kill -9, and run
 again: nothing is lost, and nothing is stored twice.
