@@ -63,7 +63,7 @@ pub use rotation::{KeyRows, Remask, Rotation, RotationProgress};
 pub use schema::{Decoded, EventSchema};
 #[cfg(feature = "mock")]
 pub use seal::MockSealer;
-pub use seal::{SealError, SealedBody, Sealer};
+pub use seal::{NewestRecipients, SealError, SealedBody, Sealer};
 #[cfg(feature = "mock")]
 pub use sink::MockSink;
 pub use sink::{Sink, WriteReport};
