@@ -8,8 +8,10 @@ use fetch_etl_core::{QuarantineState, RejectReason, UnixMillis};
 
 use crate::moment;
 
+mod masks;
 mod people;
 
+pub(crate) use masks::{PolicyCommand, PolicySetArgs, PolicyShowArgs, RotateArgs};
 pub(crate) use people::{AuditCommand, AuditListArgs, AuditVerifyArgs, EraseArgs, Level, RevealArgs};
 
 /// Keys, the quarantine, dead letters and personal data: what an operator of etl-worker does by hand.
@@ -52,7 +54,7 @@ Examples:
   etl-admin keygen master --add-to masking.key       for a rotation, see etl-admin rotate
 
 No key is ever overwritten. Private and masking keys are readable by their owner only (0600).
---add-to writes FILE.new and puts it in the place of FILE; where FILE is a link, of what it leads to.
+--add-to writes FILE.new and puts it in the place of FILE (or of what FILE is a link to).
 Two at a time do not get in each other's way: the second is refused.")]
     Keygen(KeygenArgs),
     /// Look at rejected messages, give them another try, or give them up
@@ -111,72 +113,6 @@ the queue; 2 bad command line or configuration.")]
     /// Look at who revealed and erased what, and check that nobody changed that
     #[command(subcommand)]
     Audit(AuditCommand),
-}
-
-/// What `rotate` takes.
-#[derive(Debug, Args)]
-pub(crate) struct RotateArgs {
-    #[command(flatten)]
-    pub(crate) config: ConfigArgs,
-    /// Take rows without a key's id, from before this program, as masked with plain SHA-512 (the ring must begin with 0:sha512)
-    #[arg(long)]
-    pub(crate) unnamed_are_sha512: bool,
-    /// Put a key in force whose id rows have already, because they were masked with this very key (and these methods)
-    #[arg(long)]
-    pub(crate) reuse_key_id: bool,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-}
-
-/// What can be done with the policy.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PolicyCommand {
-    /// Show the masking policy in force
-    #[command(after_help = "\
-Examples:
-  etl-admin policy show --config etl.toml")]
-    Show(PolicyShowArgs),
-    /// Put the policy of a configuration file in force, whatever the rows were masked with
-    #[command(after_help = "\
-Examples:
-  etl-admin policy set --config etl.toml --dry-run
-  etl-admin policy set --config etl.toml --yes
-
-From then on workers with the old policy write nothing more: they stop, or go on under the new one
-if their configuration has it. Rows that are stored keep their masks: values are equal only where
-masks were made alike. For another key, etl-admin rotate brings the rows up to it instead.
-
-A key's id is all that tells the masks of rows apart. So a key under an id that rows have, which is
-not the key in force, is refused: rotate to it, or give it an id that no row has, as a line ID:KEY.
-The same holds for a field that goes from one kind of digests to another (hmac-sha512, ip-prefix,
-sha512). To go back to a key that was in force before, --reuse-key-id says that it is that very key;
-the id of the key in force is never given to another one.")]
-    Set(PolicySetArgs),
-}
-
-/// What `policy show` takes.
-#[derive(Debug, Args)]
-pub(crate) struct PolicyShowArgs {
-    #[command(flatten)]
-    pub(crate) config: ConfigArgs,
-}
-
-/// What `policy set` takes.
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("sure").args(["yes", "dry_run"]).required(true))]
-pub(crate) struct PolicySetArgs {
-    #[command(flatten)]
-    pub(crate) config: ConfigArgs,
-    /// Really put it in force
-    #[arg(long)]
-    pub(crate) yes: bool,
-    /// Put a key in force whose id rows have already, because they were masked with this very key (and these methods)
-    #[arg(long)]
-    pub(crate) reuse_key_id: bool,
-    /// Say what is different, and do nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
 }
 
 /// What `keygen` takes.
@@ -245,9 +181,9 @@ Examples:
       --reason refused_by_sink --since 1d
 
 Use the configuration file of the workers: the masks must be the same, and with vault.recipient the
-values are kept in the vault, as a worker would. --dry-run writes nothing at all. A message that becomes a
-row, or was one already, is marked as replayed, and its sealed body is deleted. What is rejected
-again stays open, with its new reason. It may be stopped at any time, also by kill -9, and run
+values are kept in the vault, as a worker would. A message that becomes a row, or was one already,
+is marked as replayed, and its sealed body is deleted. What is rejected again stays open, with its
+new reason. --dry-run writes nothing. It may be stopped at any time, also by kill -9, and run
 again: nothing is lost, and nothing is stored twice.
 
 Exit codes: 0 all that this key was to open is replayed, 1 failed, or something of that stays open,

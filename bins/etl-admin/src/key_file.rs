@@ -79,9 +79,9 @@ impl NewVersion {
     /// There is no such file; or somebody else is making a new version of it, or was killed at that.
     pub(crate) fn begin(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
-        let path = path.canonicalize().map_err(|error| {
-            Failure::usage(format!("cannot read the key file {shown}: {}", error.kind()))
-        })?;
+        let path = path
+            .canonicalize()
+            .map_err(|error| Failure::usage(format!("cannot read the key file {shown}: {}", error.kind())))?;
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".new");
         let new = path.with_file_name(name);
@@ -105,8 +105,9 @@ impl NewVersion {
     /// # Errors
     /// The old one is still there.
     pub(crate) fn put(mut self, text: &str) -> Result<(), Failure> {
-        self.replace(text)
-            .map_err(|error| Failure::failed(format!("cannot write {}: {}", self.path.display(), error.kind())))
+        self.replace(text).map_err(|error| {
+            Failure::failed(format!("cannot write {}: {}", self.path.display(), error.kind()))
+        })
     }
 
     fn replace(&mut self, text: &str) -> std::io::Result<()> {

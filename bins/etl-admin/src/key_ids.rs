@@ -62,8 +62,14 @@ pub(crate) fn refuse_reused(
 ///
 /// # Errors
 /// A field has masks of an older key, and its method of today makes none that depend on a key.
-pub(crate) fn refuse_left_behind(rows: &[KeyRows], origins: &[KeyId], plan: &MaskPlan, unnamed: Option<KeyId>) -> Result<(), Failure> {
-    let old: Vec<_> = rows.iter().filter(|rows| rows.key_id.or(unnamed).is_some_and(|id| origins.contains(&id))).collect();
+pub(crate) fn refuse_left_behind(
+    rows: &[KeyRows],
+    origins: &[KeyId],
+    plan: &MaskPlan,
+    unnamed: Option<KeyId>,
+) -> Result<(), Failure> {
+    let old: Vec<_> =
+        rows.iter().filter(|rows| rows.key_id.or(unnamed).is_some_and(|id| origins.contains(&id))).collect();
     for (field, method) in plan.rules().filter(|(_, method)| !makes_digests(method)) {
         let left: u64 = old.iter().map(|rows| rows.digests_in(field)).sum();
         if left > 0 {
@@ -107,22 +113,31 @@ mod tests {
     }
 
     fn rows(key_id: i32, device_ids: u64) -> KeyRows {
-        KeyRows { key_id: Some(KeyId::new(key_id)), rows: 3, digests: vec![("ip", 3), ("device_id", device_ids)] }
+        KeyRows {
+            key_id: Some(KeyId::new(key_id)),
+            rows: 3,
+            digests: vec![("ip", 3), ("device_id", device_ids)],
+        }
     }
 
     #[test]
     fn an_id_that_rows_have_stays_the_id_of_the_key_and_the_methods_that_they_were_masked_with() {
         let first = plan(A, "default", Method::HmacSha512);
         let refused = |new: &MaskPlan, in_force: Option<&MaskPlan>, rows: &[KeyRows], reuse| {
-            refuse_reused(&policy(new), in_force.map(policy).as_ref(), rows, new, reuse).map_err(|failure| failure.to_string())
+            refuse_reused(&policy(new), in_force.map(policy).as_ref(), rows, new, reuse)
+                .map_err(|failure| failure.to_string())
         };
         let there = [rows(1, 3)];
         let other = plan(B, "default", Method::HmacSha512);
         for reuse in [false, true] {
             let said = refused(&other, Some(&first), &there, reuse).unwrap_err();
-            assert!(said.starts_with("3 rows have already the key id 1, which is the id of another key"), "{said}");
+            assert!(
+                said.starts_with("3 rows have already the key id 1, which is the id of another key"),
+                "{said}"
+            );
             refused(&plan(A, "eu", Method::HmacSha512), Some(&first), &there, reuse).unwrap_err();
-            refused(&plan(&format!("7:{B}"), "default", Method::HmacSha512), Some(&first), &there, reuse).unwrap();
+            refused(&plan(&format!("7:{B}"), "default", Method::HmacSha512), Some(&first), &there, reuse)
+                .unwrap();
             refused(&other, Some(&first), &[], reuse).unwrap();
             refused(&plan(A, "default", Method::Redact("x".into())), Some(&first), &there, reuse).unwrap();
         }
@@ -147,7 +162,10 @@ mod tests {
             refuse_left_behind(rows, &[KeyId::new(1)], plan, unnamed).map_err(|failure| failure.to_string())
         };
         let said = refused(&redacting, &[rows(1, 2), rows(2, 1)], None).unwrap_err();
-        assert!(said.starts_with("2 rows have masks of device_id from before its method was redact"), "{said}");
+        assert!(
+            said.starts_with("2 rows have masks of device_id from before its method was redact"),
+            "{said}"
+        );
         refused(&redacting, &[rows(1, 0), rows(2, 1), rows(7, 1)], None).unwrap();
         refused(&plan(&ring, "default", Method::HmacSha512), &[rows(1, 2)], None).unwrap();
         refused(&plan(&ring, "default", Method::Sha512), &[rows(1, 2)], None).unwrap();

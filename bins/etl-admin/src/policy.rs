@@ -73,8 +73,8 @@ async fn set(args: PolicySetArgs) -> Result<Outcome, Failure> {
         return Ok(Outcome::done(text));
     }
     let replaces = in_force.map(|in_force| in_force.version);
-    let _maintenance = masks.begin_maintenance().await?;
-    match masks.policies.put_in_force(&policy, replaces).await.map_err(told)? {
+    let mut maintenance = masks.begin_maintenance().await?;
+    match masks.put_in_force(maintenance.as_mut(), &policy, replaces).await? {
         Some(put) => {
             let _ =
                 writeln!(text, "the policy of the configuration is in force now, as version {}", put.version);

@@ -12,6 +12,7 @@ use etl_worker::settings::Loaded;
 use etl_worker::{policy, signals};
 use fetch_etl_core::{KeyId, KeyRows, PolicyInForce, Remask as _, RotationProgress};
 use fetch_etl_mask::Remasker;
+use fetch_etl_postgres::Maintenance;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Outcome;
@@ -38,8 +39,8 @@ pub(crate) async fn run(args: RotateArgs) -> Result<Outcome, Failure> {
     }
     let stop = signals::cancel_on_signal()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {}", error.kind())))?;
-    let maintenance = masks.begin_maintenance().await?;
-    put_in_force(&masks, in_force, target).await?;
+    let mut maintenance = masks.begin_maintenance().await?;
+    put_in_force(&masks, maintenance.as_mut(), in_force, target).await?;
     let shown = Shown::new(rows.to_do);
     let progress = |progress| shown.note(progress);
     let done = match maintenance {
@@ -99,13 +100,18 @@ fn refuse_untrue_ids(
 }
 
 /// The policy with the newest key. Where a rotation was stopped it is in force already.
-async fn put_in_force(masks: &Masks, in_force: Option<PolicyInForce>, target: KeyId) -> Result<(), Failure> {
+async fn put_in_force(
+    masks: &Masks,
+    maintenance: Option<&mut Maintenance>,
+    in_force: Option<PolicyInForce>,
+    target: KeyId,
+) -> Result<(), Failure> {
     if in_force.as_ref().is_some_and(|in_force| in_force.policy.key_id == target) {
         return Ok(());
     }
     let policy = masks.plan.policy(target).ok_or_else(|| Failure::failed("there is no key"))?;
     let replaces = in_force.map(|in_force| in_force.version);
-    let put = masks.policies.put_in_force(&policy, replaces).await.map_err(|error| masks.failure(&error))?;
+    let put = masks.put_in_force(maintenance, &policy, replaces).await?;
     put.map(drop).ok_or_else(|| Failure::failed("somebody else changed the policy just now: run it again"))
 }
 

@@ -108,7 +108,9 @@ fn of_two_that_add_a_key_at_the_same_time_none_takes_the_others_away() {
     for ended in running.into_iter().map(wait) {
         match ended.code {
             Some(0) => added.push(ended.stdout.split_whitespace().nth(2).unwrap().parse::<i32>().unwrap()),
-            _ => drop(ended.expect_error(1, "mask.key.new is there: another etl-admin is adding a key just now")),
+            _ => drop(
+                ended.expect_error(1, "mask.key.new is there: another etl-admin is adding a key just now"),
+            ),
         }
     }
     added.sort_unstable();
@@ -126,9 +128,18 @@ fn what_a_killed_run_left_is_said_with_what_to_do_about_it() {
     let (key, new) = (directory.path().join("mask.key"), directory.path().join("mask.key.new"));
     let before = fs::read_to_string(&key).unwrap();
     fs::write(&new, "1:half").unwrap();
-    let said = keygen(directory.path(), &["master", "--add-to", "mask.key"]).expect_error(1, "or one was killed at that");
-    assert!(said.contains("hint: if none is running, remove it: nothing was masked with a key that is only there"), "{said}");
-    assert_eq!((fs::read_to_string(&key).unwrap(), fs::read_to_string(&new).unwrap()), (before, "1:half".to_owned()));
+    let said = keygen(directory.path(), &["master", "--add-to", "mask.key"])
+        .expect_error(1, "or one was killed at that");
+    assert!(
+        said.contains(
+            "hint: if none is running, remove it: nothing was masked with a key that is only there"
+        ),
+        "{said}"
+    );
+    assert_eq!(
+        (fs::read_to_string(&key).unwrap(), fs::read_to_string(&new).unwrap()),
+        (before, "1:half".to_owned())
+    );
     fs::remove_file(new).unwrap();
     keygen(directory.path(), &["master", "--add-to", "mask.key"]).expect(0);
 }

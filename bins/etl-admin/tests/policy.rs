@@ -41,7 +41,8 @@ async fn another_key_under_an_id_that_rows_have_is_refused() {
     let run = |args: &str| run(&directory, args);
     write_config(&directory, &url, &other_key(), "");
     for args in ["policy set --dry-run", "policy set --yes", "policy set --yes --reuse-key-id"] {
-        let said = run(args).expect_error(1, "2 rows have already the key id 1, which is the id of another key");
+        let said =
+            run(args).expect_error(1, "2 rows have already the key id 1, which is the id of another key");
         assert!(said.contains("rotate") && said.contains("an id that no row has"), "{said}");
     }
     write_config(&directory, &url, MASKING_KEY, "domain = \"eu\"");
@@ -85,14 +86,18 @@ async fn a_rotation_gives_no_row_a_key_id_that_is_untrue_for_a_field_that_lost_i
         run(&directory, "policy set --yes").expect(0);
         write_config(&directory, &url, &ring, &masking);
         for args in ["rotate --dry-run", "rotate"] {
-            run(&directory, args).expect_error(1, "2 rows have masks of device_id from before its method was");
+            run(&directory, args)
+                .expect_error(1, "2 rows have masks of device_id from before its method was");
         }
     }
-    let untouched = "SELECT count(*) FROM user_logins WHERE mask_key_id = 1 AND length(masked_device_id) = 128";
+    let untouched =
+        "SELECT count(*) FROM user_logins WHERE mask_key_id = 1 AND length(masked_device_id) = 128";
     assert_eq!(bench.one::<i64>(untouched).await, 2);
     assert_eq!(bench.one::<i32>("SELECT key_id FROM etl.policy").await, 1, "nor is the new key in force");
     // As the hint says.
-    bench.execute("UPDATE user_logins SET masked_device_id = NULL WHERE length(masked_device_id) = 128").await;
+    bench
+        .execute("UPDATE user_logins SET masked_device_id = NULL WHERE length(masked_device_id) = 128")
+        .await;
     let said = run(&directory, "rotate").expect(0);
     assert!(said.starts_with("brought 2 rows up to key 2"), "{said}");
 }

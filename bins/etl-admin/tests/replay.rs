@@ -220,7 +220,8 @@ async fn a_dry_run_writes_nothing_not_even_the_first_policy() {
     bench.replay("--all").expect(0);
     assert_eq!(bench.one::<i64>("SELECT count(*) FROM etl.policy").await, 1);
     // And where one is in force it is held to it.
-    let other = bench.quarantine("replay --private-key recipient.key --all --dry-run --set masking.domain=eu");
+    let other =
+        bench.quarantine("replay --private-key recipient.key --all --dry-run --set masking.domain=eu");
     other.expect_error(1, "is not the one in force in the database");
 }
 

@@ -62,7 +62,10 @@ impl fmt::Display for AuditFinding {
                 )
             }
             Self::TriggerOff(trigger) => {
-                write!(f, "the trigger {trigger} is missing or switched off: rows could be changed, or put in with a chain of their own")
+                write!(
+                    f,
+                    "the trigger {trigger} is missing or switched off: rows could be changed, or put in with a chain of their own"
+                )
             }
         }
     }

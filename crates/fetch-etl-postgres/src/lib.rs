@@ -55,7 +55,7 @@
 //! Migrating makes three group roles, where it may: `etl_writer` for workers, `etl_analyst` for those who read `user_logins`, and
 //! `etl_reveal` for those who may have values back. A writer can add to the vault and neither read nor change it, and reads of
 //! `user_logins` only the masks and their key ids. What each may do is said in one place, the function `etl.grant_roles` (migration
-//! 0009); `deploy/roles.sql` is for the DBA, where migrating may not create roles.
+//! 0011); `deploy/roles.sql` is for the DBA, where migrating may not create roles.
 //!
 //! # Compile time
 //! All statements but those of the migrator, and of [`PostgresSink::read_as_text`], which finds out the tables' names, are checked against the migrations when this crate is compiled. What the check needs

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fetch_etl_core::{ErrorClass, KeyId, Remask, RotationProgress, SinkError};
+use fetch_etl_core::{ErrorClass, KeyId, MaskPolicy, PolicyInForce, Remask, RotationProgress, SinkError};
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use crate::PostgresSink;
 use crate::audit::{AuditEvent, AuditHead, append};
 use crate::erase::{Change, Erasure, change_tombstone, erase, survey, without_rows};
 use crate::error::{Failure, no_answer};
+use crate::policy::put;
 use crate::rotation::Work;
 use crate::session::{Outcome, Sessions};
 
@@ -119,6 +120,21 @@ impl Maintenance {
         erase(&mut self.connection, user_id).await
     }
 
+    /// Puts a policy in force, as [`PolicyStore::put_in_force`](fetch_etl_core::PolicyStore::put_in_force) does, under this right: so no
+    /// rotation is at work while the policy is changed by another command.
+    ///
+    /// # Errors
+    /// Nothing is known to be changed.
+    pub async fn put_in_force(
+        &mut self,
+        policy: &MaskPolicy,
+        replaces: Option<i64>,
+    ) -> Result<Option<PolicyInForce>, SinkError> {
+        let outcome = timeout(self.sessions.patience(), put(&mut self.connection, policy, replaces)).await;
+        let version = self.judge(outcome)?;
+        Ok(version.map(|version| PolicyInForce { version, policy: policy.clone() }))
+    }
+
     /// Brings all rows, and what the vault has, up to the target of `remask`, as [`Rotation`](fetch_etl_core::Rotation) says, under this
     /// right. Where its connection breaks, the right is taken again before anything else is done.
     ///
@@ -132,7 +148,9 @@ impl Maintenance {
         progress: &(dyn Fn(RotationProgress) + Send + Sync),
         stop: &CancellationToken,
     ) -> Result<RotationProgress, SinkError> {
-        Work { maintenance: self, remask, unnamed, done: RotationProgress::default(), progress, stop }.run().await
+        Work { maintenance: self, remask, unnamed, done: RotationProgress::default(), progress, stop }
+            .run()
+            .await
     }
 
     /// The connection, for work of which each part has a limit of time.
@@ -171,7 +189,8 @@ impl Maintenance {
     /// # Errors
     /// Somebody else has the right, or has changed the policy; or there is no connection to be had.
     pub(crate) async fn hold_on(&mut self, key: KeyId) -> Result<(), SinkError> {
-        let alive = !self.lost && matches!(timeout(self.patience(), self.connection.ping()).await, Ok(Ok(())));
+        let alive =
+            !self.lost && matches!(timeout(self.patience(), self.connection.ping()).await, Ok(Ok(())));
         if alive {
             return Ok(());
         }
@@ -204,4 +223,3 @@ impl Maintenance {
         self.connection.close().await.map_err(without_rows)
     }
 }
-

@@ -1,6 +1,7 @@
 //! Small looks at what is stored, as text: for a demo, an operator, a test.
 
 use fetch_etl_core::{NewestRecipients, SinkError};
+use sqlx::Connection;
 use tokio::time::timeout;
 
 use crate::PostgresSink;
@@ -45,7 +46,8 @@ impl PostgresSink {
     /// Nothing could be read.
     pub async fn newest_recipients(&self) -> Result<NewestRecipients, SinkError> {
         let mut connection = self.sessions.connect_alone().await?;
-        let query = sqlx::query_as!(NewestRecipients, "SELECT vault, quarantine FROM etl.newest_recipients()");
+        let query =
+            sqlx::query_as!(NewestRecipients, "SELECT vault, quarantine FROM etl.newest_recipients()");
         let found = self.sessions.patiently(query.fetch_one(&mut connection)).await?;
         connection.close().await.map_err(Failure::from)?;
         Ok(found)

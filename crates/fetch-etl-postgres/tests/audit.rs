@@ -31,7 +31,8 @@ async fn audited(rows: u64) -> (Bench, AuditHead) {
 }
 
 /// What somebody does who may do everything, and wants nobody to see it.
-const TRIGGERS_OFF: &str = "ALTER TABLE etl.audit DISABLE TRIGGER ALL; ALTER TABLE etl.audit_head DISABLE TRIGGER ALL";
+const TRIGGERS_OFF: &str =
+    "ALTER TABLE etl.audit DISABLE TRIGGER ALL; ALTER TABLE etl.audit_head DISABLE TRIGGER ALL";
 const TRIGGERS_ON: &str = "DO $$ DECLARE t pg_trigger; BEGIN
     FOR t IN SELECT * FROM pg_trigger WHERE NOT tgisinternal AND tgrelid IN ('etl.audit'::regclass, 'etl.audit_head'::regclass) LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', t.tgrelid::regclass, t.tgname);
@@ -247,7 +248,8 @@ async fn a_plain_insert_does_not_continue_the_chain_with_what_it_makes_up() {
     assert_eq!(bench.verify().await.head, head);
     // Without all that it is a row as any other: the database says when, and as whom.
     bench.execute(&insert("", "")).await;
-    let genuine = "SELECT db_role = session_user AND at BETWEEN now() - interval '1 hour' AND now() + interval '1 hour'
+    let genuine =
+        "SELECT db_role = session_user AND at BETWEEN now() - interval '1 hour' AND now() + interval '1 hour'
         FROM etl.audit WHERE seq = 2";
     assert!(bench.one::<bool>(genuine).await);
     let verdict = bench.verify().await;
@@ -276,7 +278,10 @@ async fn triggers_that_are_off_are_found_and_so_is_what_they_let_in() {
         // Also where it is on, but not for everybody.
         for off in ["DISABLE", "ENABLE", "ENABLE REPLICA"] {
             bench.execute(&format!("ALTER TABLE {table} {off} TRIGGER {trigger}")).await;
-            assert_eq!(bench.verify().await.findings, [AuditFinding::TriggerOff(format!("{table}.{trigger}"))]);
+            assert_eq!(
+                bench.verify().await.findings,
+                [AuditFinding::TriggerOff(format!("{table}.{trigger}"))]
+            );
         }
         bench.execute(TRIGGERS_ON).await;
     }

@@ -77,7 +77,10 @@ async fn a_writer_does_all_that_a_worker_does() {
     assert_eq!(bench.one::<i64>("SELECT count(*) FROM etl.pii_vault").await, 2);
     // Two fingerprints, and no more of the vault.
     let recipient: String = bench.one("SELECT DISTINCT recipient_id FROM etl.vault_data_keys").await;
-    assert_eq!(sink.newest_recipients().await.unwrap(), NewestRecipients { vault: Some(recipient), quarantine: None });
+    assert_eq!(
+        sink.newest_recipients().await.unwrap(),
+        NewestRecipients { vault: Some(recipient), quarantine: None }
+    );
     assert_eq!(sink.key_ids_in_use().await.unwrap(), [Some(fetch_etl_testing::FakeMasker::KEY_ID)]);
     sink.prune_ledger().await.unwrap();
 

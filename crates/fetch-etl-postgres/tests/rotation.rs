@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use fetch_etl_core::{
-    ErrorClass, KeyId, MaskPolicy, MaskedValue, PolicyStore as _, Remask, Rotation as _, RotationProgress, SinkError,
+    ErrorClass, KeyId, MaskPolicy, MaskedValue, PolicyStore as _, Remask, Rotation as _, RotationProgress,
+    SinkError,
 };
 use sqlx::PgConnection;
 use tokio::task::JoinHandle;
@@ -131,17 +132,20 @@ fn policy_with(key_id: i32) -> MaskPolicy {
 }
 
 /// A rotation that waits in its middle for a row that somebody holds.
-async fn stuck_in_the_middle(bench: &mut Bench) -> (PgConnection, JoinHandle<Result<RotationProgress, SinkError>>) {
+async fn stuck_in_the_middle(
+    bench: &mut Bench,
+) -> (PgConnection, JoinHandle<Result<RotationProgress, SinkError>>) {
     fill(bench).await;
     bench.sink.put_in_force(&policy_with(2), None).await.unwrap();
     let mut holder = bench.database.connect().await;
     let last = "BEGIN; SELECT FROM user_logins WHERE ctid = (SELECT ctid FROM user_logins ORDER BY ctid DESC LIMIT 1) FOR UPDATE";
     sqlx::raw_sql(last).execute(&mut holder).await.unwrap();
     let sink = bench.sink.clone();
-    let rotating = tokio::spawn(async move {
-        sink.remask_all(&Next, None, &|_| {}, &CancellationToken::new()).await
-    });
-    let waits = format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid = ({BACKEND}))");
+    let rotating =
+        tokio::spawn(async move { sink.remask_all(&Next, None, &|_| {}, &CancellationToken::new()).await });
+    let waits = format!(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid = ({BACKEND}))"
+    );
     while !bench.one::<bool>(&waits).await {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -45,7 +45,8 @@ impl SqliteSink {
         let query = sqlx::query_scalar!(
             r#"SELECT recipient_id AS "id!" FROM etl_quarantine WHERE recipient_id IS NOT NULL ORDER BY last_seen_at DESC LIMIT 1"#
         );
-        let quarantine = query.fetch_optional(&self.pool).await.map_err(|error| error_without_rows(&error))?;
+        let quarantine =
+            query.fetch_optional(&self.pool).await.map_err(|error| error_without_rows(&error))?;
         Ok(NewestRecipients { vault: None, quarantine })
     }
 

@@ -50,7 +50,7 @@ pub(super) async fn run(args: ReplayArgs) -> Result<Outcome, Failure> {
     let mut done = if args.chosen.dry_run {
         try_out(&store, &source, masker).await?
     } else {
-        let pipeline = |source| {
+        let pipeline = |source: Arc<QuarantineSource>| {
             let pipeline = Pipeline::new(config(pipeline), source, LoginSchema, masker, store.sink.clone());
             // No sealer for bodies: what is rejected again keeps the sealed body that it has.
             match vault {

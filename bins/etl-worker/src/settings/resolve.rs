@@ -127,7 +127,9 @@ impl<'a> Resolver<'a> {
                 None => ("masking.method", method.clone()),
             };
             if method == Method::IpPrefix && field != "ip" {
-                let text = format!("ip-prefix is for addresses, and {field} is none; give it another method, in masking.fields.{field}");
+                let text = format!(
+                    "ip-prefix is for addresses, and {field} is none; give it another method, in masking.fields.{field}"
+                );
                 return self.refuse(path, &text);
             }
             if method.is_keyed() && key.is_none() {
@@ -164,12 +166,10 @@ impl<'a> Resolver<'a> {
                 let field = raw.key_secret_field.clone();
                 ("masking.key_secret", KeyPlace::SecretsManager { id, field, region: region.clone() })
             }),
-            raw.key_kms_file
-                .as_ref()
-                .map(|name| {
-                    let (key_id, context) = (kms_key_id, kms_context);
-                    ("masking.key_kms_file", KeyPlace::Kms { file: file(name), key_id, context, region })
-                }),
+            raw.key_kms_file.as_ref().map(|name| {
+                let (key_id, context) = (kms_key_id, kms_context);
+                ("masking.key_kms_file", KeyPlace::Kms { file: file(name), key_id, context, region })
+            }),
         ];
         if raw.key_secret_field.is_some() && raw.key_secret.is_none() {
             return self.refuse(FIELD, "a field of which secret? set masking.key_secret, too");
@@ -199,7 +199,8 @@ impl<'a> Resolver<'a> {
         }
         let mut context = BTreeMap::new();
         for pair in text.iter().flat_map(|text| text.split(',')) {
-            let named = pair.trim().split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty());
+            let named =
+                pair.trim().split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty());
             let Some((name, value)) = named else {
                 return self.refuse(CONTEXT, "expected name=value, or several of them with commas between");
             };
@@ -226,7 +227,11 @@ impl<'a> Resolver<'a> {
     }
 
     /// `None` where none is set, or where there is a problem.
-    fn vault(&mut self, sink: Option<&SinkSettings>, masking: Option<&MaskingSettings>) -> Option<VaultSettings> {
+    fn vault(
+        &mut self,
+        sink: Option<&SinkSettings>,
+        masking: Option<&MaskingSettings>,
+    ) -> Option<VaultSettings> {
         const PATHS: [&str; 2] = ["vault.recipient", "vault.recipient_file"];
         let (value, file) = (self.raw.vault.recipient.clone(), self.raw.vault.recipient_file.clone());
         let recipient = self.recipient_of(PATHS, value, file)?;
