@@ -8,8 +8,10 @@ use fetch_etl_core::{QuarantineState, RejectReason, UnixMillis};
 
 use crate::moment;
 
+mod masks;
 mod people;
 
+pub(crate) use masks::{PolicyCommand, PolicySetArgs, PolicyShowArgs, RotateArgs};
 pub(crate) use people::{AuditCommand, AuditListArgs, AuditVerifyArgs, EraseArgs, Level, RevealArgs};
 
 /// Keys, the quarantine, dead letters and personal data: what an operator of etl-worker does by hand.
@@ -51,7 +53,9 @@ Examples:
   etl-admin keygen master --out masking.key
   etl-admin keygen master --add-to masking.key       for a rotation, see etl-admin rotate
 
-No key is ever overwritten. Private and masking keys are readable by their owner only (0600).")]
+No key is ever overwritten. Private and masking keys are readable by their owner only (0600).
+--add-to writes FILE.new and puts it in the place of FILE (or of what FILE is a link to).
+Two at a time do not get in each other's way: the second is refused.")]
     Keygen(KeygenArgs),
     /// Look at rejected messages, give them another try, or give them up
     #[command(subcommand)]
@@ -69,6 +73,9 @@ stopped at any time, also by kill -9, and run again. Until it is done, rows of t
 match new ones; mask_key_id tells them apart. The old key stays in the file: a value is masked with
 both in turn. The table grows by what is rewritten, until it is vacuumed. Postgres 14 or newer is
 much faster.
+
+Refused where a field's method makes no masks of a key any more (redact, drop, partial) and rows of
+an older key still have some of it: with the new key's id they would be mislabelled.
 
 Exit codes: 0 everything is of the newest key, 1 failed, or something is left, 2 bad command line
 or configuration.")]
@@ -106,60 +113,6 @@ the queue; 2 bad command line or configuration.")]
     /// Look at who revealed and erased what, and check that nobody changed that
     #[command(subcommand)]
     Audit(AuditCommand),
-}
-
-/// What `rotate` takes.
-#[derive(Debug, Args)]
-pub(crate) struct RotateArgs {
-    #[command(flatten)]
-    pub(crate) config: ConfigArgs,
-    /// Take rows without a key's id, from before this program, as masked with plain SHA-512 (the ring must begin with 0:sha512)
-    #[arg(long)]
-    pub(crate) unnamed_are_sha512: bool,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-}
-
-/// What can be done with the policy.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PolicyCommand {
-    /// Show the masking policy in force
-    #[command(after_help = "\
-Examples:
-  etl-admin policy show --config etl.toml")]
-    Show(PolicyShowArgs),
-    /// Put the policy of a configuration file in force, whatever the rows were masked with
-    #[command(after_help = "\
-Examples:
-  etl-admin policy set --config etl.toml --dry-run
-  etl-admin policy set --config etl.toml --yes
-
-From then on workers with the old policy write nothing more: they stop, or go on under the new one
-if their configuration has it. Rows that are stored keep their masks: values are equal only where
-masks were made alike. For another key, etl-admin rotate brings the rows up to it instead.")]
-    Set(PolicySetArgs),
-}
-
-/// What `policy show` takes.
-#[derive(Debug, Args)]
-pub(crate) struct PolicyShowArgs {
-    #[command(flatten)]
-    pub(crate) config: ConfigArgs,
-}
-
-/// What `policy set` takes.
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("sure").args(["yes", "dry_run"]).required(true))]
-pub(crate) struct PolicySetArgs {
-    #[command(flatten)]
-    pub(crate) config: ConfigArgs,
-    /// Really put it in force
-    #[arg(long)]
-    pub(crate) yes: bool,
-    /// Say what is different, and do nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
 }
 
 /// What `keygen` takes.
@@ -227,9 +180,10 @@ Examples:
   etl-admin quarantine replay --config etl.toml --private-key recipient.key \\
       --reason refused_by_sink --since 1d
 
-Use the configuration file of the workers: the masks must be the same. A message that becomes a
-row, or was one already, is marked as replayed, and its sealed body is deleted. What is rejected
-again stays open, with its new reason. It may be stopped at any time, also by kill -9, and run
+Use the configuration file of the workers: the masks must be the same, and with vault.recipient the
+values are kept in the vault, as a worker would. A message that becomes a row, or was one already,
+is marked as replayed, and its sealed body is deleted. What is rejected again stays open, with its
+new reason. --dry-run writes nothing. It may be stopped at any time, also by kill -9, and run
 again: nothing is lost, and nothing is stored twice.
 
 Exit codes: 0 all that this key was to open is replayed, 1 failed, or something of that stays open,

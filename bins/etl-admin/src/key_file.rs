@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use etl_worker::failure::Failure;
 use fetch_etl_seal::KeyPair;
@@ -63,30 +63,75 @@ fn exists(path: &Path) -> Failure {
         .hint("what was sealed to a key can be opened with that key only: keep it, or name another file")
 }
 
-/// Puts a file in the place of another one, on disk for sure when this returns, with the rights of the other one but for those of
-/// everybody else.
-///
-/// # Errors
-/// The old one is still there.
-pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
-    let failed =
-        |error: std::io::Error| Failure::failed(format!("cannot write {}: {}", path.display(), error.kind()));
-    let metadata = path.metadata().map_err(failed)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    create(&new, PRIVATE, text)?;
-    // The owner before the rights: else another group could read it for a moment.
-    let mode = metadata.permissions().mode() & 0o770;
-    let put = std::os::unix::fs::chown(&new, Some(metadata.uid()), Some(metadata.gid()))
-        .and_then(|()| std::fs::set_permissions(&new, Permissions::from_mode(mode)))
-        .and_then(|()| std::fs::rename(&new, path))
-        .and_then(|()| File::open(directory_of(path))?.sync_all());
-    put.map_err(|error| {
-        // It holds a key that nothing was masked with.
-        let _ = std::fs::remove_file(&new);
-        failed(error)
-    })
+/// A new version of a file, which nobody else makes at the same time; unless it is put in the place of the old one, nothing is left of it.
+pub(crate) struct NewVersion {
+    /// The file itself, where the path is a link to it.
+    path: PathBuf,
+    new: PathBuf,
+    file: File,
+    done: bool,
+}
+
+impl NewVersion {
+    /// Begins one. The old version must be read after that: then it is the last one.
+    ///
+    /// # Errors
+    /// There is no such file; or somebody else is making a new version of it, or was killed at that.
+    pub(crate) fn begin(path: &Path) -> Result<Self, Failure> {
+        let shown = path.display();
+        let path = path
+            .canonicalize()
+            .map_err(|error| Failure::usage(format!("cannot read the key file {shown}: {}", error.kind())))?;
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let new = path.with_file_name(name);
+        let file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&new);
+        let file = file.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => Failure::failed(format!(
+                "{} is there: another etl-admin is adding a key just now, or one was killed at that",
+                new.display()
+            ))
+            .hint(format!(
+                "if none is running, remove it: nothing was masked with a key that is only there; {shown} is as it was"
+            )),
+            kind => Failure::failed(format!("cannot write {}: {kind}", new.display())),
+        })?;
+        Ok(Self { path, new, file, done: false })
+    }
+
+    /// Puts it in the place of the old version, on disk for sure when this returns, with the rights of the other one but for those of
+    /// everybody else.
+    ///
+    /// # Errors
+    /// The old one is still there.
+    pub(crate) fn put(mut self, text: &str) -> Result<(), Failure> {
+        self.replace(text).map_err(|error| {
+            Failure::failed(format!("cannot write {}: {}", self.path.display(), error.kind()))
+        })
+    }
+
+    fn replace(&mut self, text: &str) -> std::io::Result<()> {
+        let metadata = self.path.metadata()?;
+        self.file.write_all(text.trim_end().as_bytes())?;
+        self.file.write_all(b"\n")?;
+        // The owner before the rights: else another group could read it for a moment.
+        std::os::unix::fs::fchown(&self.file, Some(metadata.uid()), Some(metadata.gid()))?;
+        // Whatever the umask says.
+        self.file.set_permissions(Permissions::from_mode(metadata.permissions().mode() & 0o770))?;
+        self.file.sync_all()?;
+        std::fs::rename(&self.new, &self.path)?;
+        self.done = true;
+        File::open(directory_of(&self.path))?.sync_all()
+    }
+}
+
+impl Drop for NewVersion {
+    fn drop(&mut self) {
+        if !self.done {
+            // It holds a key that nothing was masked with.
+            let _ = std::fs::remove_file(&self.new);
+        }
+    }
 }
 
 /// Reads a file with masking keys.

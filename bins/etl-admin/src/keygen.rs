@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::Outcome;
 use crate::cli::{KeygenArgs, KeygenCommand};
-use crate::key_file::{self, PRIVATE, PUBLIC};
+use crate::key_file::{self, NewVersion, PRIVATE, PUBLIC};
 
 /// Bytes of a masking key.
 const MASTER_BYTES: usize = 32;
@@ -91,6 +91,8 @@ fn master(out: &Path, after_sha512: bool) -> Result<Outcome, Failure> {
 /// A new key behind those in a file. What is there stays there, and the file is whole at any time.
 fn add_master(file: &Path) -> Result<Outcome, Failure> {
     let shown = file.display();
+    // Before anything is read: what is read then is what is replaced.
+    let new_version = NewVersion::begin(file)?;
     let there = key_file::read_text(file)?;
     let ring = KeyRing::from_text(&there).map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
     let id = ring
@@ -106,7 +108,7 @@ fn add_master(file: &Path) -> Result<Outcome, Failure> {
     let there = Zeroizing::new(there);
     let text = Zeroizing::new(format!("{first}{}\n{id}:{}", there.as_str(), key.as_str()));
     KeyRing::from_text(&text).map_err(|error| Failure::failed(format!("{shown}: {error}")))?;
-    key_file::replace(file, &text)?;
+    new_version.put(&text)?;
     Ok(Outcome::done(format!(
         "masking key {id}  behind the others in {shown}
   1. Give the file to every worker, and keep a second copy. They go on with the key that is in force.

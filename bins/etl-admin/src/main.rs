@@ -5,6 +5,7 @@ mod audit;
 mod cli;
 mod erase;
 mod key_file;
+mod key_ids;
 mod keygen;
 mod masks;
 mod moment;

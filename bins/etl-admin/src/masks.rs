@@ -5,7 +5,7 @@ use std::sync::Arc;
 use etl_worker::failure::Failure;
 use etl_worker::settings::{DatabaseKind, MaskingSettings, SinkSettings};
 use etl_worker::{masking, sinks};
-use fetch_etl_core::{PolicyStore, Rotation, SinkError};
+use fetch_etl_core::{MaskPolicy, PolicyInForce, PolicyStore, Rotation, SinkError};
 use fetch_etl_mask::MaskPlan;
 use fetch_etl_postgres::{Maintenance, PostgresSink};
 
@@ -46,6 +46,20 @@ impl Masks {
             Some(sink) => Ok(Some(sink.begin_maintenance().await.map_err(|error| self.failure(&error))?)),
             None => Ok(None),
         }
+    }
+
+    /// Puts a policy in force under that right; `None` where somebody else changed it.
+    pub(crate) async fn put_in_force(
+        &self,
+        maintenance: Option<&mut Maintenance>,
+        policy: &MaskPolicy,
+        replaces: Option<i64>,
+    ) -> Result<Option<PolicyInForce>, Failure> {
+        let put = match maintenance {
+            Some(maintenance) => maintenance.put_in_force(policy, replaces).await,
+            None => self.policies.put_in_force(policy, replaces).await,
+        };
+        put.map_err(|error| self.failure(&error))
     }
 
     /// What a user is told about a database that fails.

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use etl_worker::failure::Failure;
 use etl_worker::settings::Loaded;
-use fetch_etl_core::{KeyId, MaskPolicy};
+use fetch_etl_core::MaskPolicy;
 
 use crate::Outcome;
 use crate::cli::{PolicyCommand, PolicySetArgs, PolicyShowArgs};
+use crate::key_ids;
 use crate::masks::Masks;
 
 pub(crate) async fn run(command: PolicyCommand) -> Result<Outcome, Failure> {
@@ -62,15 +63,9 @@ async fn set(args: PolicySetArgs) -> Result<Outcome, Failure> {
         return Ok(Outcome::done("this policy is in force already\n"));
     }
     let mut text = format!("{}\n", differences.join("\n"));
-    let used = masks.policies.key_ids_in_use().await.map_err(told)?;
-    if newest != KeyId::UNKEYED && used.contains(&Some(newest)) {
-        let _ = writeln!(
-            text,
-            "rows are masked under key id {} already: nobody can tell their masks from new ones then; a new key should have another \
-             id (a line ID:KEY)",
-            newest.get()
-        );
-    }
+    let rows = masks.rotation.rows_by_key().await.map_err(told)?;
+    let current = in_force.as_ref().map(|in_force| &in_force.policy);
+    key_ids::refuse_reused(&policy, current, &rows, &masks.plan, args.reuse_key_id)?;
     if args.dry_run {
         text.push_str(
             "would put the policy of the configuration in force; rows that are stored keep their masks\n",
@@ -78,8 +73,8 @@ async fn set(args: PolicySetArgs) -> Result<Outcome, Failure> {
         return Ok(Outcome::done(text));
     }
     let replaces = in_force.map(|in_force| in_force.version);
-    let _maintenance = masks.begin_maintenance().await?;
-    match masks.policies.put_in_force(&policy, replaces).await.map_err(told)? {
+    let mut maintenance = masks.begin_maintenance().await?;
+    match masks.put_in_force(maintenance.as_mut(), &policy, replaces).await? {
         Some(put) => {
             let _ =
                 writeln!(text, "the policy of the configuration is in force now, as version {}", put.version);

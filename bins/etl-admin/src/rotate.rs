@@ -10,12 +10,14 @@ use etl_worker::progress::tell;
 use etl_worker::report::grouped;
 use etl_worker::settings::Loaded;
 use etl_worker::{policy, signals};
-use fetch_etl_core::{KeyId, PolicyInForce, Remask as _, RotationProgress};
+use fetch_etl_core::{KeyId, KeyRows, PolicyInForce, Remask as _, RotationProgress};
 use fetch_etl_mask::Remasker;
+use fetch_etl_postgres::Maintenance;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Outcome;
 use crate::cli::RotateArgs;
+use crate::key_ids;
 use crate::masks::Masks;
 use crate::words::counted;
 
@@ -31,15 +33,20 @@ pub(crate) async fn run(args: RotateArgs) -> Result<Outcome, Failure> {
     let in_force = masks.policies.policy_in_force().await.map_err(|error| masks.failure(&error))?;
     check(&masks, in_force.as_ref())?;
     let rows = Rows::count(&masks, &remasker, unnamed).await?;
+    refuse_untrue_ids(&masks, &rows, &remasker, in_force.as_ref(), args.reuse_key_id)?;
     if args.dry_run {
         return Ok(Outcome::done(rows.plan(in_force.as_ref(), target)));
     }
     let stop = signals::cancel_on_signal()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {}", error.kind())))?;
-    let _maintenance = masks.begin_maintenance().await?;
-    put_in_force(&masks, in_force, target).await?;
+    let mut maintenance = masks.begin_maintenance().await?;
+    put_in_force(&masks, maintenance.as_mut(), in_force, target).await?;
     let shown = Shown::new(rows.to_do);
-    let done = masks.rotation.remask_all(&remasker, unnamed, &|progress| shown.note(progress), &stop).await;
+    let progress = |progress| shown.note(progress);
+    let done = match maintenance {
+        Some(mut maintenance) => maintenance.remask_all(&remasker, unnamed, &progress, &stop).await,
+        None => masks.rotation.remask_all(&remasker, unnamed, &progress, &stop).await,
+    };
     shown.bar.finish_and_clear();
     let done = done.map_err(|error| {
         masks.failure(&error).hint("run it again: it goes on with what is left, and workers go on meanwhile")
@@ -76,20 +83,43 @@ fn check(masks: &Masks, in_force: Option<&PolicyInForce>) -> Result<(), Failure>
     }
 }
 
+/// That the newest key's id will say the same of all rows that have it.
+fn refuse_untrue_ids(
+    masks: &Masks,
+    rows: &Rows,
+    remasker: &Remasker,
+    in_force: Option<&PolicyInForce>,
+    reuse: bool,
+) -> Result<(), Failure> {
+    // Without a policy nobody but workers of before have written, all with these keys or none.
+    if let (Some(in_force), Some(policy)) = (in_force, masks.plan.policy(remasker.target())) {
+        let in_force = Some(&in_force.policy);
+        key_ids::refuse_reused(&policy, in_force, &rows.by_key, &masks.plan, reuse)?;
+    }
+    key_ids::refuse_left_behind(&rows.by_key, &remasker.origins(), &masks.plan, rows.unnamed)
+}
+
 /// The policy with the newest key. Where a rotation was stopped it is in force already.
-async fn put_in_force(masks: &Masks, in_force: Option<PolicyInForce>, target: KeyId) -> Result<(), Failure> {
+async fn put_in_force(
+    masks: &Masks,
+    maintenance: Option<&mut Maintenance>,
+    in_force: Option<PolicyInForce>,
+    target: KeyId,
+) -> Result<(), Failure> {
     if in_force.as_ref().is_some_and(|in_force| in_force.policy.key_id == target) {
         return Ok(());
     }
     let policy = masks.plan.policy(target).ok_or_else(|| Failure::failed("there is no key"))?;
     let replaces = in_force.map(|in_force| in_force.version);
-    let put = masks.policies.put_in_force(&policy, replaces).await.map_err(|error| masks.failure(&error))?;
+    let put = masks.put_in_force(maintenance, &policy, replaces).await?;
     put.map(drop).ok_or_else(|| Failure::failed("somebody else changed the policy just now: run it again"))
 }
 
 /// What there is in the table.
 struct Rows {
-    by_key: Vec<(Option<KeyId>, u64)>,
+    by_key: Vec<KeyRows>,
+    /// The key of rows without an id.
+    unnamed: Option<KeyId>,
     to_do: u64,
     /// Rows of keys that this ring does not have, or of none.
     left_out: u64,
@@ -101,17 +131,17 @@ impl Rows {
         let origins = remasker.origins();
         let is_origin = |key: &Option<KeyId>| key.or(unnamed).is_some_and(|key| origins.contains(&key));
         let of = |rows: &dyn Fn(&Option<KeyId>) -> bool| {
-            by_key.iter().filter(|(key, _)| rows(key)).map(|(_, count)| count).sum()
+            by_key.iter().filter(|of| rows(&of.key_id)).map(|of| of.rows).sum()
         };
         let to_do = of(&is_origin);
         let left_out = of(&|key| !is_origin(key) && *key != Some(remasker.target()));
-        Ok(Self { by_key, to_do, left_out })
+        Ok(Self { by_key, unnamed, to_do, left_out })
     }
 
     fn plan(&self, in_force: Option<&PolicyInForce>, target: KeyId) -> String {
         let mut text = String::new();
-        for (key, count) in &self.by_key {
-            let key = key.map_or_else(|| "no id".to_owned(), |key| format!("key {}", key.get()));
+        for KeyRows { key_id, rows: count, .. } in &self.by_key {
+            let key = key_id.map_or_else(|| "no id".to_owned(), |key| format!("key {}", key.get()));
             let _ = writeln!(text, "{key:<8} {}", rows(*count));
         }
         if in_force.is_none_or(|in_force| in_force.policy.key_id != target) {

@@ -7,7 +7,7 @@ use std::path::Path;
 use fetch_etl_mask::{KeyRing, MasterKey};
 use fetch_etl_seal::{KeyPair, Recipient};
 
-use crate::support::{Finished, admin, finish};
+use crate::support::{Finished, admin, finish, wait};
 
 fn keygen(directory: &Path, args: &[&str]) -> Finished {
     finish(admin(&["keygen"]).args(args).current_dir(directory))
@@ -93,6 +93,70 @@ fn a_key_is_added_behind_the_others_and_nothing_of_them_is_lost() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "1:hunter2!\n");
     keygen(directory.path(), &["master", "--add-to", "other.key"])
         .expect_error(2, "cannot read the key file other.key");
+}
+
+#[test]
+fn of_two_that_add_a_key_at_the_same_time_none_takes_the_others_away() {
+    const RUNS: usize = 8;
+    let directory = tempfile::tempdir().unwrap();
+    keygen(directory.path(), &["master", "--out", "mask.key"]).expect(0);
+    let start = || {
+        admin(&["keygen", "master", "--add-to", "mask.key"]).current_dir(directory.path()).spawn().unwrap()
+    };
+    let running: Vec<_> = (0..RUNS).map(|_| start()).collect();
+    let mut added = Vec::new();
+    for ended in running.into_iter().map(wait) {
+        match ended.code {
+            Some(0) => added.push(ended.stdout.split_whitespace().nth(2).unwrap().parse::<i32>().unwrap()),
+            _ => drop(
+                ended.expect_error(1, "mask.key.new is there: another etl-admin is adding a key just now"),
+            ),
+        }
+    }
+    added.sort_unstable();
+    let ring = KeyRing::from_text(&fs::read_to_string(directory.path().join("mask.key")).unwrap()).unwrap();
+    let ids: Vec<_> = ring.key_ids().map(|id| id.get()).collect();
+    assert!(!added.is_empty());
+    assert_eq!(ids, [&[1][..], &added].concat(), "each key that was said to be there is there, once");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left there");
+}
+
+#[test]
+fn what_a_killed_run_left_is_said_with_what_to_do_about_it() {
+    let directory = tempfile::tempdir().unwrap();
+    keygen(directory.path(), &["master", "--out", "mask.key"]).expect(0);
+    let (key, new) = (directory.path().join("mask.key"), directory.path().join("mask.key.new"));
+    let before = fs::read_to_string(&key).unwrap();
+    fs::write(&new, "1:half").unwrap();
+    let said = keygen(directory.path(), &["master", "--add-to", "mask.key"])
+        .expect_error(1, "or one was killed at that");
+    assert!(
+        said.contains(
+            "hint: if none is running, remove it: nothing was masked with a key that is only there"
+        ),
+        "{said}"
+    );
+    assert_eq!(
+        (fs::read_to_string(&key).unwrap(), fs::read_to_string(&new).unwrap()),
+        (before, "1:half".to_owned())
+    );
+    fs::remove_file(new).unwrap();
+    keygen(directory.path(), &["master", "--add-to", "mask.key"]).expect(0);
+}
+
+#[test]
+fn a_link_to_a_key_file_stays_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (real, link) = (directory.path().join("real"), directory.path().join("mask.key"));
+    fs::create_dir(&real).unwrap();
+    keygen(directory.path(), &["master", "--out", "real/v1.key"]).expect(0);
+    std::os::unix::fs::symlink("real/v1.key", &link).unwrap();
+    keygen(directory.path(), &["master", "--add-to", "mask.key"]).expect(0);
+    assert_eq!(fs::read_link(&link).unwrap(), Path::new("real/v1.key"));
+    let ring = KeyRing::from_text(&fs::read_to_string(real.join("v1.key")).unwrap()).unwrap();
+    assert_eq!(ring.key_ids().count(), 2);
+    let left = |directory: &Path| fs::read_dir(directory).unwrap().count();
+    assert_eq!((left(directory.path()), left(&real)), (2, 1), "nothing else is left there");
 }
 
 #[test]

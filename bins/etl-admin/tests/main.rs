@@ -8,6 +8,8 @@ mod erase;
 #[cfg(test)]
 mod keygen;
 #[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod quarantine;
 #[cfg(test)]
 mod races;

@@ -1,5 +1,6 @@
 //! A replay: every message once, whatever happens.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use fetch_etl_seal::KeyPair;
@@ -202,4 +203,41 @@ async fn a_configuration_that_is_wrong_is_said_before_anything_is_opened() {
     );
     ended.expect_error(2, "sink.database_url: missing");
     assert!(VALUES.iter().all(|value| !bench.replay("--all").stdout.contains(value)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_writes_nothing_not_even_the_first_policy() {
+    let mut bench = Bench::open().await;
+    bench.reject_by_schema(vec![login("DE", Some("order-17"))]).await;
+    let written = "SELECT (SELECT count(*) FROM etl.policy) + (SELECT count(*) FROM etl.policy_history)
+        + (SELECT count(*) FROM user_logins)";
+    let entry = "SELECT xmin::text::bigint FROM etl.quarantine";
+    let before: i64 = bench.one(entry).await;
+    let tried = bench.replay("--all --dry-run").expect(0);
+    assert_eq!(tried, "would replay 1 message, unless the database refuses some\n");
+    assert_eq!(bench.one::<i64>(written).await, 0);
+    assert_eq!(bench.one::<i64>(entry).await, before);
+    bench.replay("--all").expect(0);
+    assert_eq!(bench.one::<i64>("SELECT count(*) FROM etl.policy").await, 1);
+    // And where one is in force it is held to it.
+    let other =
+        bench.quarantine("replay --private-key recipient.key --all --dry-run --set masking.domain=eu");
+    other.expect_error(1, "is not the one in force in the database");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_recipient_for_the_vault_the_values_of_replayed_messages_are_kept() {
+    let mut bench = Bench::open().await;
+    bench.reject_by_schema(vec![login("DE", Some("order-17")), login("AT", Some("order-18"))]).await;
+    bench.replay("--key order-18").expect(0);
+    assert_eq!(bench.one::<i64>("SELECT count(*) FROM etl.pii_vault").await, 0, "the vault is off");
+    let mut config = fs::read_to_string(bench.path("etl.toml")).unwrap();
+    config.push_str(&format!("[vault]\nrecipient = \"{}\"\n", bench.pair.recipient().to_text()));
+    fs::write(bench.path("etl.toml"), config).unwrap();
+    bench.replay("--key order-17 --dry-run").expect(0);
+    assert_eq!(bench.one::<i64>("SELECT count(*) FROM etl.pii_vault").await, 0, "nothing is written");
+    bench.replay("--key order-17").expect(0);
+    let reveal = "reveal --row order-17 --private-key recipient.key --level full --reveal-personal-data";
+    let said = finish(&mut bench.with_reason(reveal, "ticket 4711")).expect(0);
+    assert!(said.contains(VALUES[0]) && said.contains(VALUES[1]) && said.contains("2 values kept"), "{said}");
 }

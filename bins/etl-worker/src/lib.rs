@@ -12,6 +12,7 @@ mod patience;
 pub mod policy;
 pub mod progress;
 pub mod queue;
+mod recipients;
 pub mod report;
 pub mod sealing;
 mod secrets;

@@ -111,6 +111,19 @@ pub async fn agree(plan: &MaskPlan, store: &dyn PolicyStore) -> Result<FieldMask
     Err(Disagreement::Store(SinkError::new(ErrorClass::Retryable, text)))
 }
 
+/// The masker that [`agree`] would give, without anything being written: where there is no policy yet, the one of the policy that would
+/// be the first.
+///
+/// # Errors
+/// The policies differ, or the store failed.
+pub async fn foresee(plan: &MaskPlan, store: &dyn PolicyStore) -> Result<FieldMasker, Disagreement> {
+    let policy = match store.policy_in_force().await? {
+        Some(in_force) => in_force.policy,
+        None => first_policy(plan, store).await?,
+    };
+    plan.masker_for(&policy).map_err(Disagreement::Differs)
+}
+
 /// Writes this worker's policy down, where there is none yet.
 async fn put_first(plan: &MaskPlan, store: &dyn PolicyStore) -> Result<Option<PolicyInForce>, Disagreement> {
     let put = store.put_in_force(&first_policy(plan, store).await?, None).await?;

@@ -34,7 +34,10 @@ async fn source(place: &KeyPlace) -> Result<Source, SecretError> {
         KeyPlace::SecretsManager { id, field, region } => {
             secrets_manager(id, field.as_deref(), region.as_deref()).await?
         }
-        KeyPlace::Kms { file, region } => kms(file, region.as_deref()).await?,
+        KeyPlace::Kms { file, key_id, context, region } => {
+            let beside = (key_id.clone(), context.clone());
+            kms(file, beside, region.as_deref()).await?
+        }
     })
 }
 
@@ -56,16 +59,24 @@ async fn secrets_manager(_: &str, _: Option<&str>, _: Option<&str>) -> Result<So
     Err(SecretError::Unsupported { what: "AWS Secrets Manager", feature: "secrets-manager" })
 }
 
+/// The key and the context that KMS is told beside the ciphertext.
+type Beside = (Option<String>, std::collections::BTreeMap<String, String>);
+
 #[cfg(feature = "kms")]
-async fn kms(file: &std::path::Path, region: Option<&str>) -> Result<Source, SecretError> {
+async fn kms(
+    file: &std::path::Path,
+    (key_id, encryption_context): Beside,
+    region: Option<&str>,
+) -> Result<Source, SecretError> {
     use fetch_etl_secrets::{AwsOptions, KmsOptions, KmsWrappedSecret};
 
     let options = AwsOptions { region: region.map(str::to_owned), endpoint_url: None };
-    Ok(Box::new(KmsWrappedSecret::connect(file, KmsOptions::default(), options).await?))
+    let kms = KmsOptions { key_id, encryption_context };
+    Ok(Box::new(KmsWrappedSecret::connect(file, kms, options).await?))
 }
 
 #[cfg(not(feature = "kms"))]
 #[expect(clippy::unused_async, reason = "with the feature it is")]
-async fn kms(_: &std::path::Path, _: Option<&str>) -> Result<Source, SecretError> {
+async fn kms(_: &std::path::Path, _: Beside, _: Option<&str>) -> Result<Source, SecretError> {
     Err(SecretError::Unsupported { what: "AWS KMS", feature: "kms" })
 }

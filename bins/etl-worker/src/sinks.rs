@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fetch_etl_core::login::LoginRow;
-use fetch_etl_core::{PolicyStore, Sink, SinkCode, SinkError};
+use fetch_etl_core::{NewestRecipients, PolicyStore, Sink, SinkCode, SinkError};
 use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
 use fetch_etl_sqlite::{SqliteSink, SqliteSinkConfig};
 use tokio_util::sync::CancellationToken;
@@ -103,6 +103,11 @@ impl Database {
     /// What the database knows of the masking policy.
     pub(crate) fn policies(&self) -> &dyn PolicyStore {
         either!(self, sink => &**sink)
+    }
+
+    /// To whom what was sealed last is sealed.
+    pub(crate) async fn newest_recipients(&self) -> Result<NewestRecipients, SinkError> {
+        either!(self, sink => sink.newest_recipients().await)
     }
 
     /// The rows stored last.

@@ -1,8 +1,9 @@
 //! How values are masked, by the configuration: methods of single fields, the vault, and where the key comes from.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 
 use fetch_etl_core::{KeyId, SealedDataKey};
 use fetch_etl_local_sqs::RunningServer;
@@ -93,6 +94,30 @@ fn methods_and_keys_that_do_not_fit_are_refused() {
             "vault.recipient: the vault needs Postgres: SQLite has no roles",
         ),
         (
+            [("ETL_VAULT__RECIPIENT", "x"), ("ETL_MASKING__METHOD", "drop")],
+            "vault.recipient: nothing would be kept: masking.method and masking.fields give no field a method whose masks",
+        ),
+        (
+            [("ETL_MASKING__FIELDS__DEVICE_ID", "ip-prefix"), ("ETL_MASKING__KEY", KEY)],
+            "masking.fields.device_id: ip-prefix is for addresses, and device_id is none",
+        ),
+        (
+            [("ETL_MASKING__METHOD", "ip-prefix"), ("ETL_MASKING__KEY", KEY)],
+            "masking.method: ip-prefix is for addresses, and device_id is none; give it another method, in masking.fields.device_id",
+        ),
+        (
+            [("ETL_MASKING__KEY_KMS_KEY_ID", "alias/etl"), ("ETL_MASKING__KEY", KEY)],
+            "masking.key_kms_key_id: for which file? set masking.key_kms_file, too",
+        ),
+        (
+            [("ETL_MASKING__KEY_KMS_FILE", "x"), ("ETL_MASKING__KEY_KMS_CONTEXT", "app=etl,stage")],
+            "masking.key_kms_context: expected name=value",
+        ),
+        (
+            [("ETL_MASKING__KEY_KMS_FILE", "x"), ("ETL_MASKING__KEY_KMS_CONTEXT", "app=a,app=b")],
+            "masking.key_kms_context: app is there twice",
+        ),
+        (
             [("ETL_MASKING__KEY_SECRET_FIELD", "x"), ("ETL_MASKING__KEY", KEY)],
             "masking.key_secret_field: a field of which secret?",
         ),
@@ -168,14 +193,18 @@ async fn first_seen_values_go_to_the_vault_and_open_for_its_recipient() {
 
 /// A service that gives every question this answer.
 fn answering(body: String) -> String {
+    answering_and_noting(body).0
+}
+
+/// The same, and each question.
+fn answering_and_noting(body: String) -> (String, Receiver<String>) {
+    let (sender, questions) = channel();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for connection in listener.incoming() {
             let mut connection = connection.unwrap();
-            let mut request = [0; 16 * 1024];
-            // The questions are small and come in one piece.
-            let _ = connection.read(&mut request);
+            let _ = sender.send(question(&mut connection));
             let head = format!(
                 "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                 body.len()
@@ -183,7 +212,27 @@ fn answering(body: String) -> String {
             let _ = connection.write_all(format!("{head}{body}").as_bytes());
         }
     });
-    url
+    (url, questions)
+}
+
+/// What follows on the head of a request.
+fn question(connection: &mut TcpStream) -> String {
+    let mut reader = BufReader::new(connection);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap() <= 2 {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    String::from_utf8(body).unwrap()
 }
 
 fn check(url: &str, env: &[(&str, &str)]) -> Finished {
@@ -240,6 +289,31 @@ fn a_key_comes_from_a_file_that_kms_decrypts_or_the_build_says_that_it_cannot() 
         let said = "masking.key_kms_file: AWS KMS needs a build with the feature kms";
         assert!(ended.stderr.contains(said), "{}", ended.stderr);
     }
+}
+
+/// Else whoever can write the file could put a key of another account's there, and know all masks.
+#[test]
+#[cfg_attr(not(feature = "kms"), ignore = "needs a build with the feature kms")]
+fn kms_is_told_which_key_may_have_encrypted_the_file_and_its_context() {
+    let (url, questions) = answering_and_noting(
+        r#"{"KeyId":"k","Plaintext":"QUFFQ0F3UUZCZ2NJQ1FvTERBME9EeEFSRWhNVUZSWVhHQmthR3h3ZEhoOD0="}"#
+            .to_owned(),
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("key.kms");
+    std::fs::write(&file, "Y2lwaGVydGV4dA==\n").unwrap();
+    let env = [
+        ("ETL_MASKING__KEY_KMS_FILE", file.to_str().unwrap()),
+        ("ETL_MASKING__KEY_KMS_KEY_ID", "alias/etl"),
+        ("ETL_MASKING__KEY_KMS_CONTEXT", "app=etl, stage=a=b"),
+    ];
+    let ended = check(&url, &env);
+    assert!(ended.stdout.contains("masking   hmac-sha512\n"), "{}", ended.stdout);
+    let question: serde_json::Value = serde_json::from_str(&questions.recv().unwrap()).unwrap();
+    let expected = serde_json::json!({
+        "CiphertextBlob": "Y2lwaGVydGV4dA==", "KeyId": "alias/etl", "EncryptionContext": {"app": "etl", "stage": "a=b"}
+    });
+    assert_eq!(question, expected);
 }
 
 #[test]

@@ -59,11 +59,11 @@ pub use quarantine::{
     Quarantine, QuarantineCount, QuarantineEntry, QuarantineFilter, QuarantineState, SealedMessage,
 };
 pub use reject::{Reject, RejectReason, Rejected};
-pub use rotation::{Remask, Rotation, RotationProgress};
+pub use rotation::{KeyRows, Remask, Rotation, RotationProgress};
 pub use schema::{Decoded, EventSchema};
 #[cfg(feature = "mock")]
 pub use seal::MockSealer;
-pub use seal::{SealError, SealedBody, Sealer};
+pub use seal::{NewestRecipients, SealError, SealedBody, Sealer};
 #[cfg(feature = "mock")]
 pub use sink::MockSink;
 pub use sink::{Sink, WriteReport};

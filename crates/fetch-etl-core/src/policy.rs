@@ -40,6 +40,33 @@ impl MaskPolicy {
         }
         found
     }
+
+    /// The name of a field's method, without what follows it (`partial`, not `partial:4`); `None` where the policy does not name the field.
+    pub fn method_of(&self, field: &str) -> Option<&str> {
+        let mut rest = self.methods.as_str();
+        loop {
+            let (name, after) = rest.split_once('=')?;
+            let end = after.find([' ', ':']).unwrap_or(after.len());
+            let (method, tail) = after.split_at(end);
+            if name == field {
+                return Some(method);
+            }
+            // A text in quotes may hold anything, also what looks like another field.
+            rest = after_text(tail).split_once(' ')?.1;
+        }
+    }
+}
+
+/// What stands behind `:"…"`, where that is what comes next.
+fn after_text(tail: &str) -> &str {
+    let Some(text) = tail.strip_prefix(":\"") else { return tail };
+    let mut escaped = false;
+    let end = text.find(|character| {
+        let ends = character == '"' && !escaped;
+        escaped = character == '\\' && !escaped;
+        ends
+    });
+    end.map_or("", |end| &text[end..])
 }
 
 /// The policy that a store holds its writers to.
@@ -129,6 +156,17 @@ mod tests {
                 "the canonical form is 2 here and 1 in the database",
             ]
         );
+    }
+
+    #[test]
+    fn a_fields_method_is_read_from_the_policy_whatever_a_text_says() {
+        let text = r#"ip=redact:"\" device_id=sha512 \\" device_id=partial:4 other=drop"#;
+        let policy = MaskPolicy { methods: text.to_owned(), ..policy() };
+        let method = |field| policy.method_of(field);
+        assert_eq!(method("ip"), Some("redact"));
+        assert_eq!(method("device_id"), Some("partial"));
+        assert_eq!(method("other"), Some("drop"));
+        assert_eq!(method("locale"), None);
     }
 
     #[test]

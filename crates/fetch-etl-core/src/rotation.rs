@@ -31,6 +31,25 @@ pub trait Remask: Send + Sync {
     }
 }
 
+/// Rows with masks that name the same key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRows {
+    /// The key's id; `None` for rows from before there were ids.
+    pub key_id: Option<KeyId>,
+    /// How many rows there are.
+    pub rows: u64,
+    /// Each field with how many of them hold a digest in it, 128 hexadecimal characters: what the keyed methods and plain SHA-512 make,
+    /// and no other.
+    pub digests: Vec<(&'static str, u64)>,
+}
+
+impl KeyRows {
+    /// How many of the rows hold a digest in this field.
+    pub fn digests_in(&self, field: &str) -> u64 {
+        self.digests.iter().find(|(name, _)| *name == field).map_or(0, |(_, rows)| *rows)
+    }
+}
+
 /// How far a rotation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RotationProgress {
@@ -50,11 +69,11 @@ pub struct RotationProgress {
 /// more rows with the old one to come.
 #[async_trait]
 pub trait Rotation: Send + Sync {
-    /// How many rows with masks there are of each key; `None` stands for rows from before there were ids. It reads the whole table.
+    /// The rows with masks, key by key. It reads the whole table.
     ///
     /// # Errors
     /// Nothing could be read.
-    async fn rows_by_key(&self) -> Result<Vec<(Option<KeyId>, u64)>, SinkError>;
+    async fn rows_by_key(&self) -> Result<Vec<KeyRows>, SinkError>;
 
     /// Brings all rows, and what the vault has, up to the target of `remask`: in batches, each of which is a transaction. Rows without a
     /// key's id are left alone, unless `unnamed` says which key is meant.

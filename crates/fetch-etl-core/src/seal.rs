@@ -36,6 +36,15 @@ impl fmt::Debug for SealedBody {
     }
 }
 
+/// To whom a store's newest sealed things are sealed: fingerprints of public keys. `None` where there is nothing sealed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewestRecipients {
+    /// The newest data key of the vault.
+    pub vault: Option<String>,
+    /// The newest body of a rejected message.
+    pub quarantine: Option<String>,
+}
+
 /// Sealing failed; the message stays in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("cannot seal: {0}")]

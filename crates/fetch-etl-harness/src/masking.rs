@@ -40,7 +40,10 @@ impl Masking {
     pub fn worker_environment(&self) -> Vec<(String, String)> {
         let (ring, domain) = match self {
             Self::Sha512 => return Vec::new(),
-            Self::Hmac { key_hex, domain, .. } => (STANDARD.encode(bytes_of_hex(key_hex)), domain),
+            Self::Hmac { key_hex, domain, key_id: 1 } => (STANDARD.encode(bytes_of_hex(key_hex)), domain),
+            Self::Hmac { key_hex, domain, key_id } => {
+                (format!("{key_id}:{}", STANDARD.encode(bytes_of_hex(key_hex))), domain)
+            }
             Self::Chain { keys_hex, begins_plain, domain } => {
                 let plain = begins_plain.then(|| "0:sha512".to_owned());
                 let keys = (1..)

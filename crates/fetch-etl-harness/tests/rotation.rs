@@ -55,6 +55,13 @@ async fn a_worker_with_another_policy_refuses_to_start_until_it_is_put_in_force(
         "{}",
         shown.stdout
     );
+    // Not under an id that rows have; a key's id is all that tells their masks apart.
+    for arguments in [&["policy", "set", "--yes"][..], &["policy", "set", "--yes", "--reuse-key-id"]] {
+        let refused = done(admin(&stage, &other, arguments), 1);
+        assert!(refused.stderr.contains("300 rows have already the key id 1"), "{}", refused.stderr);
+    }
+    let Masking::Hmac { key_hex, domain, .. } = other else { unreachable!("it was made above") };
+    let other = Masking::Hmac { key_hex, domain, key_id: 7 };
     done(admin(&stage, &other, &["policy", "set", "--dry-run"]), 0);
     done(admin(&stage, &other, &["policy", "set", "--yes"]), 0);
     stage.queue.send(logins(1)).await;

@@ -2,6 +2,8 @@
 
 // A test crate is all test; clippy knows it by this attribute only.
 #[cfg(test)]
+mod guessing;
+#[cfg(test)]
 mod plan;
 #[cfg(test)]
 mod properties;

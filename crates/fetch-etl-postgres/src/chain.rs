@@ -29,6 +29,8 @@ pub enum AuditFinding {
     OtherHead(i64),
     /// The row is not the one that was expected: the chain was forged from there or before.
     Unexpected(i64),
+    /// This trigger, of this table, is missing or switched off: what came in or was changed meanwhile, nothing kept out.
+    TriggerOff(String),
 }
 
 impl fmt::Display for AuditFinding {
@@ -57,6 +59,12 @@ impl fmt::Display for AuditFinding {
                 write!(
                     f,
                     "row {seq} has another hash than expected: the rows up to it are not those of that time"
+                )
+            }
+            Self::TriggerOff(trigger) => {
+                write!(
+                    f,
+                    "the trigger {trigger} is missing or switched off: rows could be changed, or put in with a chain of their own"
                 )
             }
         }
@@ -128,6 +136,11 @@ impl Chain {
             }
         }
         self.verdict
+    }
+
+    /// What keeps the audit from being changed was found to be off.
+    pub(crate) fn off(&mut self, trigger: String) {
+        self.found(AuditFinding::TriggerOff(trigger));
     }
 
     fn found(&mut self, finding: AuditFinding) {

@@ -2,12 +2,9 @@
 
 use std::collections::HashSet;
 
-use std::time::Duration;
-
 use fetch_etl_core::{ErrorClass, SinkError};
 use sqlx::{Connection, PgConnection};
 
-use crate::PostgresSink;
 use crate::audit::{AuditEvent, AuditHead, append};
 use crate::error::Failure;
 
@@ -28,124 +25,17 @@ pub struct Erasure {
     pub shared: u64,
 }
 
-/// How often, and after which pause, the right is asked for again.
-const LOCK_TRIES: u32 = 50;
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
-
-/// The right to go over the stored masks as a whole, which one has at a time: an erasure excludes another one, and a rotation of keys.
-///
-/// It ends with its connection: work that the server cannot finish for it is not done under it.
-#[derive(Debug)]
-pub struct Maintenance {
-    connection: PgConnection,
-}
-
-impl PostgresSink {
-    /// Begins work on the stored masks as a whole.
-    ///
-    /// # Errors
-    /// Fatal where somebody else is at such work on this database, and not done within a few seconds: as long as the server may need to
-    /// notice that somebody was killed.
-    pub async fn begin_maintenance(&self) -> Result<Maintenance, SinkError> {
-        let mut connection = self.sessions.connect_unhurried().await?;
-        for tries_left in (0..LOCK_TRIES).rev() {
-            let free =
-                sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock(etl.maintenance_lock()) AS "free!""#)
-                    .fetch_one(&mut connection)
-                    .await
-                    .map_err(Failure::from)?;
-            if free {
-                return Ok(Maintenance { connection });
-            }
-            if tries_left > 0 {
-                tokio::time::sleep(LOCK_PAUSE).await;
-            }
-        }
-        Err(SinkError::new(
-            ErrorClass::Fatal,
-            "another etl-admin is erasing or rotating in this database: wait until it is done, and run this again",
-        ))
-    }
-}
-
-impl Maintenance {
-    /// Whether this person has a tombstone already, and what erasing them would do. It reads `user_logins`, twice where the vault
-    /// keeps something of the person.
-    ///
-    /// # Errors
-    /// Nothing could be read.
-    pub async fn survey(&mut self, user_id: &str) -> Result<(bool, Erasure), SinkError> {
-        survey(&mut self.connection, user_id).await.map_err(without_rows)
-    }
-
-    /// Leaves a tombstone and says so in the audit, both in one transaction. Every write that commits after that, whatever it is
-    /// of, stores this person's rows without masks and nothing of theirs in the vault. `false` where there was one already; the
-    /// audit knows all the same that it was asked for.
-    ///
-    /// # Errors
-    /// Neither is known to be done.
-    pub async fn leave_tombstone(
-        &mut self,
-        user_id: &str,
-        event: &AuditEvent<'_>,
-    ) -> Result<(bool, AuditHead), SinkError> {
-        change_tombstone(&mut self.connection, user_id, event, Change::Leave).await.map_err(without_rows)
-    }
-
-    /// Takes a tombstone away, for somebody who comes back, and says so in the audit. What comes from now on is stored with masks.
-    ///
-    /// # Errors
-    /// Neither is known to be done.
-    pub async fn lift_tombstone(
-        &mut self,
-        user_id: &str,
-        event: &AuditEvent<'_>,
-    ) -> Result<(bool, AuditHead), SinkError> {
-        change_tombstone(&mut self.connection, user_id, event, Change::Lift).await.map_err(without_rows)
-    }
-
-    /// Deletes what the vault keeps of a person and of nobody else, and sets the masks of all their rows to NULL; in batches, each a
-    /// transaction. Interrupted at any point, also by `kill -9`, it goes on when it is called again. To be called after
-    /// [`leave_tombstone`](Self::leave_tombstone): without one, rows may come in behind it.
-    ///
-    /// It reads `user_logins` twice: once for the person's rows, and once, where the vault keeps something of them, for others who have
-    /// the same masks. A person with more than 50,000 rows takes that twice for each 50,000.
-    ///
-    /// # Errors
-    /// What is done stays done; call it again. Fatal where a rotation of keys was left unfinished, so that it is not known what the
-    /// vault keeps of the person.
-    pub async fn erase(&mut self, user_id: &str) -> Result<Erasure, SinkError> {
-        erase(&mut self.connection, user_id).await
-    }
-
-    /// Says something in the audit.
-    ///
-    /// # Errors
-    /// It is not known to be there.
-    pub async fn append_audit(&mut self, event: &AuditEvent<'_>) -> Result<AuditHead, SinkError> {
-        append(&mut self.connection, event).await.map_err(without_rows)
-    }
-
-    /// Ends it.
-    ///
-    /// # Errors
-    /// The connection broke; the work that was done stays done.
-    pub async fn end(self) -> Result<(), SinkError> {
-        self.connection.close().await.map_err(without_rows)
-    }
-}
-
-fn without_rows(error: sqlx::Error) -> SinkError {
+pub(crate) fn without_rows(error: sqlx::Error) -> SinkError {
     Failure::from(error).without_rows()
 }
 
 #[derive(Clone, Copy)]
-enum Change {
+pub(crate) enum Change {
     Leave,
     Lift,
 }
 
-async fn change_tombstone(
+pub(crate) async fn change_tombstone(
     connection: &mut PgConnection,
     user_id: &str,
     event: &AuditEvent<'_>,
@@ -205,7 +95,7 @@ struct Entry {
     known_as: Vec<String>,
 }
 
-async fn erase(connection: &mut PgConnection, user_id: &str) -> Result<Erasure, SinkError> {
+pub(crate) async fn erase(connection: &mut PgConnection, user_id: &str) -> Result<Erasure, SinkError> {
     let mut done = Erasure::default();
     let mut kept = HashSet::new();
     // Where the rows were of which none could be cleared.
@@ -303,7 +193,7 @@ async fn erase_batch(
     Ok(())
 }
 
-async fn survey(connection: &mut PgConnection, user_id: &str) -> sqlx::Result<(bool, Erasure)> {
+pub(crate) async fn survey(connection: &mut PgConnection, user_id: &str) -> sqlx::Result<(bool, Erasure)> {
     let known = sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM etl.erased WHERE user_id = $1) AS "known!""#,
         user_id

@@ -44,7 +44,7 @@
 //!
 //! # Personal data
 //! The vault (`etl.pii_vault`) keeps values sealed to a recipient. [`PostgresSink::find_masks`] finds what it keeps by mask, row or person;
-//! [`PostgresSink::append_audit`] says who looks, before anything is opened; [`Maintenance`] erases a person.
+//! [`PostgresSink::append_audit`] says who looks, before anything is opened; [`Maintenance`] erases a person, and rotates keys.
 //!
 //! # The vault
 //! What a batch has for the vault ([`VaultEntry`](fetch_etl_core::VaultEntry)) is stored in the batch's transaction, in the order of
@@ -55,7 +55,7 @@
 //! Migrating makes three group roles, where it may: `etl_writer` for workers, `etl_analyst` for those who read `user_logins`, and
 //! `etl_reveal` for those who may have values back. A writer can add to the vault and neither read nor change it, and reads of
 //! `user_logins` only the masks and their key ids. What each may do is said in one place, the function `etl.grant_roles` (migration
-//! 0009); `deploy/roles.sql` is for the DBA, where migrating may not create roles.
+//! 0011); `deploy/roles.sql` is for the DBA, where migrating may not create roles.
 //!
 //! # Compile time
 //! All statements but those of the migrator, and of [`PostgresSink::read_as_text`], which finds out the tables' names, are checked against the migrations when this crate is compiled. What the check needs
@@ -77,6 +77,7 @@ mod config;
 mod erase;
 mod error;
 mod ledger;
+mod maintenance;
 mod policy;
 mod quarantine;
 mod read;
@@ -91,7 +92,8 @@ mod vault;
 pub use audit::{AuditEvent, AuditHead, AuditRecord, NotAHead};
 pub use chain::{AuditFinding, AuditVerdict};
 pub use config::PostgresSinkConfig;
-pub use erase::{Erasure, Maintenance};
+pub use erase::Erasure;
+pub use maintenance::Maintenance;
 pub use read::{LOGIN_COLUMNS, QUARANTINE_COLUMNS, TextRow};
 pub use reveal::{FoundMask, FoundMasks, KeptValue, Sought};
 pub use sink::PostgresSink;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use fetch_etl_core::{KeyId, MaskPolicy, PolicyInForce, PolicyStore, SinkError};
-use sqlx::Connection;
+use sqlx::{Connection, PgConnection};
 
 use crate::PostgresSink;
 use crate::error::Failure;
@@ -52,37 +52,7 @@ impl PolicyStore for PostgresSink {
         replaces: Option<i64>,
     ) -> Result<Option<PolicyInForce>, SinkError> {
         let mut connection = self.sessions.connect_alone().await?;
-        let MaskPolicy { methods, key_id, key_check, domain, canonical_version } = policy;
-        let work = async {
-            match replaces {
-                None => {
-                    sqlx::query_scalar!(
-                        "SELECT etl.put_first_policy_in_force($1, $2, $3, $4, $5)",
-                        methods,
-                        key_id.get(),
-                        key_check,
-                        domain,
-                        canonical_version
-                    )
-                    .fetch_one(&mut connection)
-                    .await
-                }
-                Some(replaces) => {
-                    sqlx::query_scalar!(
-                        "SELECT etl.put_policy_in_force($1, $2, $3, $4, $5, $6)",
-                        methods,
-                        key_id.get(),
-                        key_check,
-                        domain,
-                        canonical_version,
-                        replaces
-                    )
-                    .fetch_one(&mut connection)
-                    .await
-                }
-            }
-        };
-        let version = self.sessions.patiently(work).await?;
+        let version = self.sessions.patiently(put(&mut connection, policy, replaces)).await?;
         connection.close().await.map_err(Failure::from)?;
         Ok(version.map(|version| PolicyInForce { version, policy: policy.clone() }))
     }
@@ -100,5 +70,41 @@ impl PolicyStore for PostgresSink {
 
     fn hold_to(&self, version: i64) {
         self.fence.hold_to(version);
+    }
+}
+
+/// Puts a policy in force, and returns its version; `None` where another one is in force than the one that it replaces.
+pub(crate) async fn put(
+    connection: &mut PgConnection,
+    policy: &MaskPolicy,
+    replaces: Option<i64>,
+) -> sqlx::Result<Option<i64>> {
+    let MaskPolicy { methods, key_id, key_check, domain, canonical_version } = policy;
+    match replaces {
+        None => {
+            sqlx::query_scalar!(
+                "SELECT etl.put_first_policy_in_force($1, $2, $3, $4, $5)",
+                methods,
+                key_id.get(),
+                key_check,
+                domain,
+                canonical_version
+            )
+            .fetch_one(connection)
+            .await
+        }
+        Some(replaces) => {
+            sqlx::query_scalar!(
+                "SELECT etl.put_policy_in_force($1, $2, $3, $4, $5, $6)",
+                methods,
+                key_id.get(),
+                key_check,
+                domain,
+                canonical_version,
+                replaces
+            )
+            .fetch_one(connection)
+            .await
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! Small looks at what is stored, as text: for a demo, an operator, a test.
 
-use fetch_etl_core::SinkError;
+use fetch_etl_core::{NewestRecipients, SinkError};
+use sqlx::Connection;
 use tokio::time::timeout;
 
 use crate::PostgresSink;
+use crate::error::Failure;
 
 /// A row as text, column by column; `None` is NULL.
 pub type TextRow = Vec<Option<String>>;
@@ -37,6 +39,20 @@ pub const QUARANTINE_COLUMNS: [&str; 9] = [
 ];
 
 impl PostgresSink {
+    /// To whom the newest data key of the vault and the newest body in the quarantine are sealed. It reads the keys of the vault and the
+    /// quarantine, and needs EXECUTE on `etl.newest_recipients`.
+    ///
+    /// # Errors
+    /// Nothing could be read.
+    pub async fn newest_recipients(&self) -> Result<NewestRecipients, SinkError> {
+        let mut connection = self.sessions.connect_alone().await?;
+        let query =
+            sqlx::query_as!(NewestRecipients, "SELECT vault, quarantine FROM etl.newest_recipients()");
+        let found = self.sessions.patiently(query.fetch_one(&mut connection)).await?;
+        connection.close().await.map_err(Failure::from)?;
+        Ok(found)
+    }
+
     /// The rows of `user_logins` that were stored last, with the [`LOGIN_COLUMNS`]. It reads the whole table.
     ///
     /// # Errors

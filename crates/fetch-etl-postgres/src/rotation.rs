@@ -4,14 +4,14 @@ use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fetch_etl_core::{ErrorClass, KeyId, Remask, Rotation, RotationProgress, SinkError};
+use fetch_etl_core::{ErrorClass, KeyId, KeyRows, Remask, Rotation, RotationProgress, SinkError};
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::PostgresSink;
 use crate::error::Failure;
-use crate::session::Sessions;
+use crate::maintenance::Maintenance;
 
 /// Pages of the table that are one transaction: a megabyte, some 2,000 rows, a fraction of a second.
 const PAGES: i64 = 128;
@@ -23,17 +23,25 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 #[async_trait]
 impl Rotation for PostgresSink {
-    async fn rows_by_key(&self) -> Result<Vec<(Option<KeyId>, u64)>, SinkError> {
+    async fn rows_by_key(&self) -> Result<Vec<KeyRows>, SinkError> {
         let mut connection = self.sessions.connect_alone().await?;
         let query = sqlx::query!(
-            r#"SELECT mask_key_id, count(*) AS "rows!" FROM user_logins
+            r#"SELECT mask_key_id, count(*) AS "rows!",
+                count(*) FILTER (WHERE masked_ip ~ '^[0-9a-f]{128}$') AS "ips!",
+                count(*) FILTER (WHERE masked_device_id ~ '^[0-9a-f]{128}$') AS "device_ids!"
+            FROM user_logins
             WHERE masked_ip IS NOT NULL OR masked_device_id IS NOT NULL
             GROUP BY mask_key_id ORDER BY mask_key_id"#
         );
         let counted = query.fetch_all(&mut connection).await.map_err(Failure::from)?;
         connection.close().await.map_err(Failure::from)?;
         let of = |rows| u64::try_from(rows).unwrap_or_default();
-        Ok(counted.into_iter().map(|row| (row.mask_key_id.map(KeyId::new), of(row.rows))).collect())
+        let rows = counted.into_iter().map(|row| KeyRows {
+            key_id: row.mask_key_id.map(KeyId::new),
+            rows: of(row.rows),
+            digests: vec![("ip", of(row.ips)), ("device_id", of(row.device_ids))],
+        });
+        Ok(rows.collect())
     }
 
     async fn remask_all(
@@ -43,28 +51,21 @@ impl Rotation for PostgresSink {
         progress: &(dyn Fn(RotationProgress) + Send + Sync),
         stop: &CancellationToken,
     ) -> Result<RotationProgress, SinkError> {
-        let mut work = Work {
-            sessions: &self.sessions,
-            remask,
-            unnamed,
-            done: RotationProgress::default(),
-            progress,
-            stop,
-        };
-        if work.vault().await? && work.rows().await? {
-            work.done.finished = true;
-        }
-        Ok(work.done)
+        let mut maintenance = self.begin_maintenance().await?;
+        let done = maintenance.remask_all(remask, unnamed, progress, stop).await?;
+        maintenance.end().await?;
+        Ok(done)
     }
 }
 
-struct Work<'a> {
-    sessions: &'a Sessions,
-    remask: &'a dyn Remask,
-    unnamed: Option<KeyId>,
-    done: RotationProgress,
-    progress: &'a (dyn Fn(RotationProgress) + Send + Sync),
-    stop: &'a CancellationToken,
+/// A rotation, on the connection that holds the right to it.
+pub(crate) struct Work<'a> {
+    pub(crate) maintenance: &'a mut Maintenance,
+    pub(crate) remask: &'a dyn Remask,
+    pub(crate) unnamed: Option<KeyId>,
+    pub(crate) done: RotationProgress,
+    pub(crate) progress: &'a (dyn Fn(RotationProgress) + Send + Sync),
+    pub(crate) stop: &'a CancellationToken,
 }
 
 /// A row whose masks are of an older key.
@@ -84,6 +85,16 @@ struct Step {
 }
 
 impl Work<'_> {
+    pub(crate) async fn run(mut self) -> Result<RotationProgress, SinkError> {
+        self.maintenance.limit_statements(true).await?;
+        if self.vault().await? && self.rows().await? {
+            self.done.finished = true;
+        }
+        // All is done: where this does not work, neither does what comes next, and says so.
+        let _ = self.maintenance.limit_statements(false).await;
+        Ok(self.done)
+    }
+
     fn origins(&self) -> Vec<i32> {
         self.remask.origins().into_iter().map(KeyId::get).collect()
     }
@@ -114,27 +125,51 @@ impl Work<'_> {
     }
 
     /// How many pages the table has; the largest of its partitions, where it has some. (The tree of a table without any is empty.)
-    async fn pages(&self) -> Result<i64, SinkError> {
-        let mut session = self.sessions.open().await?;
-        let query = sqlx::query_scalar!(
-            r#"SELECT coalesce(max(pg_relation_size(relid) / current_setting('block_size')::bigint), 0) + 1 AS "pages!"
-            FROM (SELECT 'user_logins'::regclass AS relid UNION SELECT relid FROM pg_partition_tree('user_logins')) AS tables"#
-        );
-        let outcome = timeout(session.patience(), query.fetch_one(&mut *session)).await;
-        session.judge(outcome).map_err(Failure::without_rows)
-    }
-
-    async fn rows_of(&self, pages: Range<i64>) -> Result<Step, SinkError> {
-        let origins = self.origins();
+    async fn pages(&mut self) -> Result<i64, SinkError> {
         let mut tries = 0;
         loop {
-            let mut session = self.sessions.open().await?;
-            let patience = session.patience();
-            let work = remask_rows(&mut session, self.remask, &origins, self.unnamed, &pages);
+            let query = sqlx::query_scalar!(
+                r#"SELECT coalesce(max(pg_relation_size(relid) / current_setting('block_size')::bigint), 0) + 1 AS "pages!"
+                FROM (SELECT 'user_logins'::regclass AS relid UNION SELECT relid FROM pg_partition_tree('user_logins')) AS tables"#
+            );
+            let patience = self.maintenance.patience();
+            let outcome = timeout(patience, query.fetch_one(self.maintenance.connection())).await;
+            match self.maintenance.judge(outcome) {
+                Ok(pages) => return Ok(pages),
+                Err(error) => self.prepare_another_try(error, &mut tries).await?,
+            }
+        }
+    }
+
+    async fn rows_of(&mut self, pages: Range<i64>) -> Result<Step, SinkError> {
+        let (origins, remask, unnamed) = (self.origins(), self.remask, self.unnamed);
+        let mut tries = 0;
+        loop {
+            let patience = self.maintenance.patience();
+            let work = remask_rows(self.maintenance.connection(), remask, &origins, unnamed, &pages);
             let outcome = timeout(patience, work).await;
-            match session.judge(outcome).map_err(Failure::without_rows) {
+            match self.maintenance.judge(outcome) {
                 Ok(step) => return Ok(step),
-                Err(error) => wait_if_it_may_pass(error, &mut tries).await?,
+                Err(error) => self.prepare_another_try(error, &mut tries).await?,
+            }
+        }
+    }
+
+    /// Waits before another try, a little longer each time, where an error may pass: a deadlock with somebody else, a connection that was
+    /// cut. After that the right to go on is ours for sure.
+    ///
+    /// # Errors
+    /// It does not pass by itself, or came too often; or the right is not ours any more.
+    async fn prepare_another_try(&mut self, mut error: SinkError, tries: &mut u32) -> Result<(), SinkError> {
+        loop {
+            if error.class() != ErrorClass::Retryable || *tries == TRIES {
+                return Err(error);
+            }
+            *tries += 1;
+            tokio::time::sleep(PAUSE * *tries).await;
+            match self.maintenance.hold_on(self.remask.target()).await {
+                Ok(()) => return Ok(()),
+                Err(another) => error = another,
             }
         }
     }
@@ -154,33 +189,20 @@ impl Work<'_> {
     }
 
     /// The next entries, and the place of the last one; `None` where there are no more.
-    async fn some_of_vault(&self, after: &Place) -> Result<Option<(u64, Place)>, SinkError> {
-        let origins = self.origins();
+    async fn some_of_vault(&mut self, after: &Place) -> Result<Option<(u64, Place)>, SinkError> {
+        let (origins, remask) = (self.origins(), self.remask);
         let mut tries = 0;
         loop {
-            let mut session = self.sessions.open().await?;
-            let patience = session.patience();
-            let work = remask_entries(&mut session, self.remask, &origins, after);
-            let outcome = timeout(patience, work).await;
-            match session.judge(outcome).map_err(Failure::without_rows) {
+            let patience = self.maintenance.patience();
+            let outcome =
+                timeout(patience, remask_entries(self.maintenance.connection(), remask, &origins, after))
+                    .await;
+            match self.maintenance.judge(outcome) {
                 Ok(step) => return Ok(step),
-                Err(error) => wait_if_it_may_pass(error, &mut tries).await?,
+                Err(error) => self.prepare_another_try(error, &mut tries).await?,
             }
         }
     }
-}
-
-/// Waits before another try, a little longer each time, where an error may pass: a deadlock with somebody else, a connection that was cut.
-///
-/// # Errors
-/// The same, where it does not pass by itself or came too often.
-async fn wait_if_it_may_pass(error: SinkError, tries: &mut u32) -> Result<(), SinkError> {
-    if error.class() != ErrorClass::Retryable || *tries == TRIES {
-        return Err(error);
-    }
-    *tries += 1;
-    tokio::time::sleep(PAUSE * *tries).await;
-    Ok(())
 }
 
 /// Field and mask of an entry.

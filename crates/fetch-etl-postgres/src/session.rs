@@ -29,6 +29,7 @@ pub(crate) struct Sessions {
     pool: PgPool,
     options: PgConnectOptions,
     connect_timeout: Duration,
+    statement_timeout: Duration,
     patience: Duration,
     last_broken: LastBroken,
 }
@@ -61,7 +62,8 @@ impl Sessions {
             .after_connect(move |connection, _| Box::pin(set_up(connection, Some(statement_timeout))))
             .connect_lazy_with(options.clone());
         let patience = config.statement_timeout.saturating_add(GRACE);
-        Ok(Self { pool, options, connect_timeout: config.connect_timeout, patience, last_broken })
+        let connect_timeout = config.connect_timeout;
+        Ok(Self { pool, options, connect_timeout, statement_timeout, patience, last_broken })
     }
 
     /// A connection outside the pool, for what is done once. Unlike the pool's, it is not tried again while the server
@@ -121,6 +123,16 @@ impl Sessions {
     ) -> Result<T, SinkError> {
         let outcome = timeout(self.patience, work).await.map_err(|_| no_answer(self.patience));
         outcome.and_then(|result| result.map_err(Failure::from)).map_err(Failure::without_rows)
+    }
+
+    /// How long the server lets a statement run.
+    pub(crate) fn statement_timeout(&self) -> Duration {
+        self.statement_timeout
+    }
+
+    /// How long one may wait for a statement: as long as the server lets it run, and a moment.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
     }
 
     pub(crate) async fn close(&self) {

@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use fetch_etl_core::login::LoginRow;
@@ -18,7 +19,7 @@ use crate::vault::Entries;
 
 /// Stores masked logins in Postgres; see the [crate's documentation](crate).
 pub struct PostgresSink {
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) fence: Fence,
     ledger: Ledger,
     replays: bool,
@@ -35,7 +36,7 @@ impl PostgresSink {
         let connection = sessions.connect_alone().await?;
         connection.close().await.map_err(Failure::from)?;
         let ledger = Ledger::new(config.ledger_retention_days);
-        Ok(Self { sessions, fence: Fence::default(), ledger, replays: config.replays })
+        Ok(Self { sessions: Arc::new(sessions), fence: Fence::default(), ledger, replays: config.replays })
     }
 
     /// Forgets ledger entries past retention, as writing does by itself from time to time. A part of the ledger that others

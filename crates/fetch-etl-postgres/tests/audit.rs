@@ -25,24 +25,35 @@ async fn audited(rows: u64) -> (Bench, AuditHead) {
         head = bench.sink.append_audit(&AuditEvent { entries, ..EVENT }).await.unwrap();
     }
     let copy =
-        "CREATE TABLE etl.audit_copy AS TABLE etl.audit; CREATE TABLE etl.head_copy AS TABLE etl.audit_head;
-        ALTER TABLE etl.audit DISABLE TRIGGER ALL; ALTER TABLE etl.audit_head DISABLE TRIGGER ALL";
+        "CREATE TABLE etl.audit_copy AS TABLE etl.audit; CREATE TABLE etl.head_copy AS TABLE etl.audit_head";
     bench.execute(copy).await;
     (bench, head)
 }
 
+/// What somebody does who may do everything, and wants nobody to see it.
+const TRIGGERS_OFF: &str =
+    "ALTER TABLE etl.audit DISABLE TRIGGER ALL; ALTER TABLE etl.audit_head DISABLE TRIGGER ALL";
+const TRIGGERS_ON: &str = "DO $$ DECLARE t pg_trigger; BEGIN
+    FOR t IN SELECT * FROM pg_trigger WHERE NOT tgisinternal AND tgrelid IN ('etl.audit'::regclass, 'etl.audit_head'::regclass) LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', t.tgrelid::regclass, t.tgname);
+    END LOOP; END $$";
+
 impl Bench {
+    async fn without_triggers(&mut self, sql: &str) {
+        self.execute(&format!("{TRIGGERS_OFF}; {sql}; {TRIGGERS_ON}")).await;
+    }
+
     async fn verify(&self) -> AuditVerdict {
         self.sink.verify_audit(None).await.unwrap()
     }
 
     /// What shows after somebody who may do everything did this; the audit is as it was again after that.
     async fn tampered(&mut self, sql: &str) -> Vec<AuditFinding> {
-        self.execute(sql).await;
+        self.without_triggers(sql).await;
         let findings = self.verify().await.findings;
         let restore = "DELETE FROM etl.audit; INSERT INTO etl.audit TABLE etl.audit_copy;
             DELETE FROM etl.audit_head; INSERT INTO etl.audit_head TABLE etl.head_copy";
-        self.execute(restore).await;
+        self.without_triggers(restore).await;
         findings
     }
 }
@@ -169,7 +180,7 @@ async fn rows_that_are_removed_swapped_or_forged_show() {
     // Cut off with the head: nothing inside the database can show that, only what was noted outside of it.
     let cut = "DELETE FROM etl.audit WHERE seq = 5; UPDATE etl.audit_head SET (seq, hash) =
         (SELECT seq, hash FROM etl.audit ORDER BY seq DESC LIMIT 1)";
-    bench.execute(cut).await;
+    bench.without_triggers(cut).await;
     assert_eq!(bench.verify().await.findings, []);
     let noted = bench.sink.verify_audit(Some(head)).await.unwrap();
     assert_eq!(noted.findings, [AuditFinding::Missing(5, 5)]);
@@ -192,6 +203,7 @@ async fn nothing_is_changed_by_accident() {
         "DELETE FROM etl.audit_head",
         "TRUNCATE etl.audit_head",
         "UPDATE etl.audit_head SET seq = 0",
+        "UPDATE etl.audit_head SET seq = seq + 1, hash = sha512('x')",
     ] {
         let mut connection = bench.database.connect().await;
         let refused = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap_err();
@@ -201,6 +213,82 @@ async fn nothing_is_changed_by_accident() {
     assert_eq!(bench.one::<i64>("SELECT count(*) FROM etl.audit").await, 1);
     let verdict = bench.verify().await;
     assert_eq!((verdict.findings, verdict.head), (vec![], head));
+}
+
+/// As the owner of the tables, or a superuser, in whatever replication role.
+#[tokio::test]
+async fn a_plain_insert_does_not_continue_the_chain_with_what_it_makes_up() {
+    let mut bench = Bench::open().await;
+    let head = bench.sink.append_audit(&EVENT).await.unwrap();
+    let insert = |columns: &str, values: &str| {
+        format!(
+            "INSERT INTO etl.audit (os_user, action, reason, subject, entries{columns})
+            SELECT 'bob', 'reveal', 'why', 'row', 0{values} FROM etl.audit_head AS h"
+        )
+    };
+    let like_the_function = ", seq, at, db_role, prev_hash, hash";
+    for (columns, values) in [
+        (", seq", ", h.seq + 1"),
+        (", seq", ", 77"),
+        (", at", ", now() - interval '1 year'"),
+        (", db_role", ", 'somebody'"),
+        (", prev_hash", ", sha512('x')"),
+        (", prev_hash", ", h.hash"),
+        (", hash", ", sha512('x')"),
+        (like_the_function, ", h.seq + 1, now(), 'somebody', h.hash, sha512('x')"),
+    ] {
+        for role in ["origin", "replica"] {
+            let sql = format!("SET session_replication_role = {role}; {}", insert(columns, values));
+            let mut connection = bench.database.connect().await;
+            let refused = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap_err();
+            assert!(refused.to_string().contains("are given by the database"), "{columns}: {refused}");
+            connection.close().await.unwrap();
+        }
+    }
+    assert_eq!(bench.verify().await.head, head);
+    // Without all that it is a row as any other: the database says when, and as whom.
+    bench.execute(&insert("", "")).await;
+    let genuine =
+        "SELECT db_role = session_user AND at BETWEEN now() - interval '1 hour' AND now() + interval '1 hour'
+        FROM etl.audit WHERE seq = 2";
+    assert!(bench.one::<bool>(genuine).await);
+    let verdict = bench.verify().await;
+    assert_eq!((verdict.rows, verdict.head.seq, verdict.findings), (2, 2, vec![]));
+    let two = format!("{} UNION ALL SELECT 'bob', 'reveal', 'why', 'row', 0", insert("", ""));
+    let forked = sqlx::raw_sql(AssertSqlSafe(two)).execute(&mut bench.outside).await.unwrap_err();
+    assert!(forked.to_string().contains("audit_pkey"), "{forked}");
+}
+
+#[tokio::test]
+async fn triggers_that_are_off_are_found_and_so_is_what_they_let_in() {
+    let (mut bench, _) = audited(3).await;
+    let forged = "INSERT INTO etl.audit (seq, at, db_role, os_user, action, reason, subject, entries, prev_hash, hash)
+        SELECT h.seq + 1, now(), 'somebody', 'bob', 'reveal', 'why', 'row', 0, h.hash, sha512('x') FROM etl.audit_head AS h";
+    assert_eq!(bench.tampered(forged).await, [AuditFinding::Changed(4), AuditFinding::Beyond(3)]);
+    for (table, trigger) in [
+        ("etl.audit", "chain"),
+        ("etl.audit", "head_follows"),
+        ("etl.audit", "append_only"),
+        ("etl.audit", "no_truncate"),
+        ("etl.audit_head", "is_a_row"),
+        ("etl.audit_head", "forward_only"),
+        ("etl.audit_head", "no_delete"),
+        ("etl.audit_head", "no_truncate"),
+    ] {
+        // Also where it is on, but not for everybody.
+        for off in ["DISABLE", "ENABLE", "ENABLE REPLICA"] {
+            bench.execute(&format!("ALTER TABLE {table} {off} TRIGGER {trigger}")).await;
+            assert_eq!(
+                bench.verify().await.findings,
+                [AuditFinding::TriggerOff(format!("{table}.{trigger}"))]
+            );
+        }
+        bench.execute(TRIGGERS_ON).await;
+    }
+    bench.execute(TRIGGERS_OFF).await;
+    assert_eq!(bench.verify().await.findings.len(), 8);
+    // Nothing is said to be in the audit that is not.
+    bench.sink.append_audit(&EVENT).await.unwrap_err();
 }
 
 #[tokio::test]

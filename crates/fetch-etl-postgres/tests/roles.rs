@@ -1,6 +1,6 @@
 //! The group roles can do what they are for, and nothing else.
 
-use fetch_etl_core::{ErrorClass, PolicyStore, Sink, SinkCode, SinkError};
+use fetch_etl_core::{ErrorClass, NewestRecipients, PolicyStore, Sink, SinkCode, SinkError};
 use fetch_etl_testing::postgres::TestDatabase;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -11,7 +11,11 @@ use crate::support::{
 
 /// What the DBA runs.
 const SCRIPT: &str = include_str!("../../../deploy/roles.sql");
-const MIGRATION: &str = include_str!("../../../migrations/postgres/0009_roles.sql");
+/// The migrations that give rights to the group roles.
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../../migrations/postgres/0009_roles.sql"),
+    include_str!("../../../migrations/postgres/0011_recipients.sql"),
+];
 
 const GROUPS: [&str; 3] = ["etl_writer", "etl_analyst", "etl_reveal"];
 
@@ -47,6 +51,7 @@ async fn a_writer_does_all_that_a_worker_does() {
     sink.check_schema().await.unwrap();
     assert_eq!(sink.pending_migrations().await.unwrap(), 0);
 
+    assert_eq!(sink.newest_recipients().await.unwrap(), NewestRecipients::default());
     assert_eq!(sink.policy_in_force().await.unwrap(), None);
     assert_eq!(sink.key_ids_in_use().await.unwrap(), []);
     let first = sink.put_in_force(&policy("first"), None).await.unwrap().unwrap();
@@ -70,6 +75,12 @@ async fn a_writer_does_all_that_a_worker_does() {
     let suspect = batch_with_entries(vec![good("r-1"), good("m-4"), bad("r-2")], &vault);
     assert_eq!(sink.write(&suspect).await.unwrap(), report(2, 0, 1));
     assert_eq!(bench.one::<i64>("SELECT count(*) FROM etl.pii_vault").await, 2);
+    // Two fingerprints, and no more of the vault.
+    let recipient: String = bench.one("SELECT DISTINCT recipient_id FROM etl.vault_data_keys").await;
+    assert_eq!(
+        sink.newest_recipients().await.unwrap(),
+        NewestRecipients { vault: Some(recipient), quarantine: None }
+    );
     assert_eq!(sink.key_ids_in_use().await.unwrap(), [Some(fetch_etl_testing::FakeMasker::KEY_ID)]);
     sink.prune_ledger().await.unwrap();
 
@@ -153,6 +164,7 @@ async fn an_analyst_reads_the_logins_and_nothing_else() {
             "DELETE FROM user_logins",
             "TRUNCATE user_logins",
             "SELECT * FROM etl.policy_in_force()",
+            "SELECT * FROM etl.newest_recipients()",
             "SELECT * FROM etl.enter(NULL, '{}')",
             "SELECT etl.prune_ledger(1)",
             "SELECT * FROM etl.quarantine_matching('{}', '{}', '{}', NULL, NULL)",
@@ -296,8 +308,8 @@ impl Renamed {
 
     async fn migrate(&self, connection: &mut PgConnection, role: &str) {
         let sql = format!(
-            "DROP FUNCTION etl.grant_roles; SET LOCAL ROLE {role}; {}; RESET ROLE",
-            self.sql(MIGRATION)
+            "DROP FUNCTION etl.grant_roles, etl.newest_recipients; SET LOCAL ROLE {role}; {}; RESET ROLE",
+            self.sql(&MIGRATIONS.concat())
         );
         execute(connection, &sql).await;
     }

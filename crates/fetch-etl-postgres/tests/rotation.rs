@@ -1,6 +1,13 @@
 //! Stored masks are brought up to a newer key, whatever the table is like.
 
-use fetch_etl_core::{KeyId, MaskedValue, Remask, Rotation as _, RotationProgress};
+use std::time::Duration;
+
+use fetch_etl_core::{
+    ErrorClass, KeyId, MaskPolicy, MaskedValue, PolicyStore as _, Remask, Rotation as _, RotationProgress,
+    SinkError,
+};
+use sqlx::PgConnection;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::Bench;
@@ -64,8 +71,9 @@ async fn every_row_is_brought_up_and_every_other_column_stays() {
         .await;
     assert_eq!(right, ROWS);
     let by_key = bench.sink.rows_by_key().await.unwrap();
+    let counted: Vec<_> = by_key.iter().map(|of| (of.key_id, of.rows)).collect();
     let id = |id| Some(KeyId::new(id));
-    assert_eq!(by_key, [(id(1), 1), (id(2), ROWS as u64 - 3), (id(7), 1), (None, 1)]);
+    assert_eq!(counted, [(id(1), 1), (id(2), ROWS as u64 - 3), (id(7), 1), (None, 1)]);
     let again = rotate(&bench, Some(KeyId::new(1))).await;
     assert_eq!((again.rows, again.unreadable), (1, 1), "the row without an id, and the one that is no mask");
 }
@@ -111,4 +119,109 @@ async fn rows_that_somebody_keeps_as_they_are_do_not_hold_it_up_for_ever() {
         )
         .await;
     assert_eq!(rotate(&bench, None).await.rows, ROWS as u64 - 1);
+}
+
+fn policy_with(key_id: i32) -> MaskPolicy {
+    MaskPolicy {
+        methods: "ip=hmac-sha512".to_owned(),
+        key_id: KeyId::new(key_id),
+        key_check: String::new(),
+        domain: "default".to_owned(),
+        canonical_version: 1,
+    }
+}
+
+/// A rotation that waits in its middle for a row that somebody holds.
+async fn stuck_in_the_middle(
+    bench: &mut Bench,
+) -> (PgConnection, JoinHandle<Result<RotationProgress, SinkError>>) {
+    fill(bench).await;
+    bench.sink.put_in_force(&policy_with(2), None).await.unwrap();
+    let mut holder = bench.database.connect().await;
+    let last = "BEGIN; SELECT FROM user_logins WHERE ctid = (SELECT ctid FROM user_logins ORDER BY ctid DESC LIMIT 1) FOR UPDATE";
+    sqlx::raw_sql(last).execute(&mut holder).await.unwrap();
+    let sink = bench.sink.clone();
+    let rotating =
+        tokio::spawn(async move { sink.remask_all(&Next, None, &|_| {}, &CancellationToken::new()).await });
+    let waits = format!(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid = ({BACKEND}))"
+    );
+    while !bench.one::<bool>(&waits).await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    (holder, rotating)
+}
+
+/// The session that holds the right to a rotation.
+const BACKEND: &str = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND (classid::bigint << 32 | objid::bigint) = etl.maintenance_lock()";
+
+const NEW_ROWS: &str = "SELECT count(*) FROM user_logins WHERE mask_key_id = 2";
+
+async fn end_its_session(bench: &mut Bench) {
+    let ended = bench.one::<bool>(&format!("SELECT pg_terminate_backend(({BACKEND}))")).await;
+    assert!(ended);
+}
+
+#[tokio::test]
+async fn a_rotation_that_loses_its_right_to_somebody_does_nothing_more() {
+    let mut bench = Bench::open().await;
+    let (mut holder, rotating) = stuck_in_the_middle(&mut bench).await;
+    let before: i64 = bench.one(NEW_ROWS).await;
+    assert!(0 < before && before < ROWS, "{before}");
+    // The next in the queue for the right, which gets it in the moment when it becomes free.
+    let mut next = bench.database.connect().await;
+    let waiting = tokio::spawn(async move {
+        sqlx::raw_sql("SELECT pg_advisory_lock(etl.maintenance_lock())").execute(&mut next).await.unwrap();
+        next
+    });
+    let queued = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
+    while !bench.one::<bool>(queued).await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    end_its_session(&mut bench).await;
+    let next = waiting.await.unwrap();
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    let error = rotating.await.unwrap().unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Fatal, "{error}");
+    assert!(error.to_string().contains("another etl-admin is erasing or rotating"), "{error}");
+    assert_eq!(bench.one::<i64>(NEW_ROWS).await, before);
+    drop(next);
+    assert_eq!(rotate(&bench, None).await.rows, ROWS as u64 - before as u64);
+}
+
+#[tokio::test]
+async fn a_rotation_whose_connection_is_cut_takes_its_right_again_and_goes_on() {
+    let mut bench = Bench::open().await;
+    let (mut holder, rotating) = stuck_in_the_middle(&mut bench).await;
+    end_its_session(&mut bench).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    let done = rotating.await.unwrap().unwrap();
+    assert!(done.finished, "{done:?}");
+    assert_eq!((done.rows, bench.one::<i64>(NEW_ROWS).await), (ROWS as u64, ROWS));
+}
+
+#[tokio::test]
+async fn a_rotation_whose_connection_is_cut_does_not_go_on_under_another_policy() {
+    let mut bench = Bench::open().await;
+    let (mut holder, rotating) = stuck_in_the_middle(&mut bench).await;
+    let before: i64 = bench.one(NEW_ROWS).await;
+    bench.sink.put_in_force(&policy_with(3), Some(1)).await.unwrap().unwrap();
+    end_its_session(&mut bench).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    let error = rotating.await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("another masking policy was put in force"), "{error}");
+    assert_eq!(bench.one::<i64>(NEW_ROWS).await, before);
+}
+
+#[tokio::test]
+async fn two_rotations_do_not_run_at_once() {
+    let mut bench = Bench::open().await;
+    let (mut holder, rotating) = stuck_in_the_middle(&mut bench).await;
+    let error = bench.sink.remask_all(&Next, None, &|_| {}, &CancellationToken::new()).await.unwrap_err();
+    assert!(error.to_string().contains("another etl-admin is erasing or rotating"), "{error}");
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    assert_eq!(rotating.await.unwrap().unwrap().rows, ROWS as u64);
 }

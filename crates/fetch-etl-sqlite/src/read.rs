@@ -1,6 +1,6 @@
 //! Small looks at what is stored, as text: for a demo, an operator, a test.
 
-use fetch_etl_core::SinkError;
+use fetch_etl_core::{NewestRecipients, SinkError};
 
 use crate::SqliteSink;
 use crate::error::error_without_rows;
@@ -37,6 +37,19 @@ pub const QUARANTINE_COLUMNS: [&str; 9] = [
 ];
 
 impl SqliteSink {
+    /// To whom the newest body in the quarantine is sealed; there is no vault.
+    ///
+    /// # Errors
+    /// Nothing could be read.
+    pub async fn newest_recipients(&self) -> Result<NewestRecipients, SinkError> {
+        let query = sqlx::query_scalar!(
+            r#"SELECT recipient_id AS "id!" FROM etl_quarantine WHERE recipient_id IS NOT NULL ORDER BY last_seen_at DESC LIMIT 1"#
+        );
+        let quarantine =
+            query.fetch_optional(&self.pool).await.map_err(|error| error_without_rows(&error))?;
+        Ok(NewestRecipients { vault: None, quarantine })
+    }
+
     /// The rows of `user_logins` that were stored last, with the [`LOGIN_COLUMNS`]. It reads the whole table.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Rotation of keys.
 
 use async_trait::async_trait;
-use fetch_etl_core::{KeyId, Remask, Rotation, RotationProgress, SinkError};
+use fetch_etl_core::{KeyId, KeyRows, Remask, Rotation, RotationProgress, SinkError};
 use sqlx::SqliteConnection;
 use tokio_util::sync::CancellationToken;
 
@@ -13,14 +13,23 @@ const ROWS: i64 = 1_000;
 
 #[async_trait]
 impl Rotation for SqliteSink {
-    async fn rows_by_key(&self) -> Result<Vec<(Option<KeyId>, u64)>, SinkError> {
+    async fn rows_by_key(&self) -> Result<Vec<KeyRows>, SinkError> {
         let query = sqlx::query!(
-            r#"SELECT mask_key_id, count(*) AS "rows!: i64" FROM user_logins
+            r#"SELECT mask_key_id, count(*) AS "rows!: i64",
+                count(*) FILTER (WHERE length(masked_ip) = 128 AND masked_ip NOT GLOB '*[^0-9a-f]*') AS "ips!: i64",
+                count(*) FILTER (
+                    WHERE length(masked_device_id) = 128 AND masked_device_id NOT GLOB '*[^0-9a-f]*'
+                ) AS "device_ids!: i64"
+            FROM user_logins
             WHERE masked_ip IS NOT NULL OR masked_device_id IS NOT NULL
             GROUP BY mask_key_id ORDER BY mask_key_id"#
         );
         let counted = query.fetch_all(&self.pool).await.map_err(|error| error_without_rows(&error))?;
-        let rows = counted.into_iter().map(|row| (row.mask_key_id.map(key_id), row.rows.unsigned_abs()));
+        let rows = counted.into_iter().map(|row| KeyRows {
+            key_id: row.mask_key_id.map(key_id),
+            rows: row.rows.unsigned_abs(),
+            digests: vec![("ip", row.ips.unsigned_abs()), ("device_id", row.device_ids.unsigned_abs())],
+        });
         Ok(rows.collect())
     }
 

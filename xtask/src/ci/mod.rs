@@ -9,6 +9,7 @@ use crate::{Result, cargo, say};
 mod demo;
 mod migrations;
 mod readme;
+mod security;
 
 /// The two commands that the README promises; they are run here exactly as they stand there.
 const DEMO: &str = "cargo run --release -p etl-worker -- demo";
@@ -18,10 +19,11 @@ const TORTURE: &str = "cargo xtask torture --quick --seed 1";
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     ("formatting", formatting),
     ("Cargo.lock is complete", lock_file),
     ("README's commands are the ones run here", || readme::promises(&[DEMO, TEST])),
+    ("SECURITY.md names tests that are there", security::names_tests_that_are_there),
     ("merged migrations stay as they are", migrations::unchanged),
     ("licences, sources and bans", deny),
     ("lints", || cargo_runs("clippy --workspace --all-targets --all-features -- -D warnings")),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use etl_worker::failure::Failure;
 use etl_worker::progress::Progress;
 use etl_worker::settings::{Loaded, ReplaySettings};
-use etl_worker::{masking, policy, report, signals};
+use etl_worker::{masking, policy, report, sealing, signals};
 use fetch_etl_core::login::LoginSchema;
 use fetch_etl_core::pipeline::{Pipeline, PipelineConfig, Summary};
 use fetch_etl_core::{Masker, QuarantineCount, RejectReason, Stager};
@@ -28,9 +28,14 @@ pub(super) async fn run(args: ReplayArgs) -> Result<Outcome, Failure> {
     let pair = key_file::read_private(&args.private_key, args.insecure_permissions)?;
     let settings = Loaded::read(&args.config.inputs())?.replay()?;
     let plan = masking::plan(&settings.masking).await?;
-    let ReplaySettings { sink, pipeline, .. } = settings;
+    let ReplaySettings { sink, pipeline, vault, .. } = settings;
+    let vault = sealing::vault(vault.as_ref(), &plan)?;
     let store = Store::open(sink).await?;
-    let masker: Arc<dyn Masker> = Arc::new(policy::agree(&plan, &*store.policies).await?);
+    let masker: Arc<dyn Masker> = Arc::new(if args.chosen.dry_run {
+        policy::foresee(&plan, &*store.policies).await?
+    } else {
+        policy::agree(&plan, &*store.policies).await?
+    });
     let filter = args.chosen.filter.open();
     let counted = store.quarantine.count(&filter).await.map_err(|error| store.failure(error))?;
     let recipient_id = pair.recipient().id().to_string();
@@ -45,7 +50,15 @@ pub(super) async fn run(args: ReplayArgs) -> Result<Outcome, Failure> {
     let mut done = if args.chosen.dry_run {
         try_out(&store, &source, masker).await?
     } else {
-        replay(&store, source, masker, config(pipeline), ours).await?
+        let pipeline = |source: Arc<QuarantineSource>| {
+            let pipeline = Pipeline::new(config(pipeline), source, LoginSchema, masker, store.sink.clone());
+            // No sealer for bodies: what is rejected again keeps the sealed body that it has.
+            match vault {
+                Some(vault) => pipeline.with_vault(vault),
+                None => pipeline,
+            }
+        };
+        replay(source, pipeline, ours).await?
     };
     done.text.push_str(&others(&counted, &recipient_id));
     Ok(done)
@@ -96,17 +109,14 @@ fn config(worker: PipelineConfig) -> PipelineConfig {
 }
 
 async fn replay(
-    store: &Store,
     source: QuarantineSource,
-    masker: Arc<dyn Masker>,
-    config: PipelineConfig,
+    pipeline: impl FnOnce(Arc<QuarantineSource>) -> Pipeline<LoginSchema>,
     total: u64,
 ) -> Result<Outcome, Failure> {
     let stop = signals::cancel_on_signal()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {}", error.kind())))?;
     let source = Arc::new(source);
-    // No sealer: what is rejected again keeps the sealed body that it has.
-    let pipeline = Pipeline::new(config, source.clone(), LoginSchema, masker, store.sink.clone());
+    let pipeline = pipeline(source.clone());
     let progress = Progress::for_people(pipeline.stats(), total);
     let outcome = Box::pin(pipeline.run(stop.clone())).await;
     drop(progress);

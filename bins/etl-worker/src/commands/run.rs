@@ -15,7 +15,7 @@ use crate::failure::{ExitCode, Failure};
 use crate::progress::Progress;
 use crate::settings::{Loaded, Settings};
 use crate::sinks::Database;
-use crate::{masking, policy, queue, report, sealing, signals, sinks};
+use crate::{masking, policy, queue, recipients, report, sealing, signals, sinks};
 
 /// The longest long poll of a worker that ends when the queue is empty: it would spend its last seconds waiting.
 const WAIT_UNTIL_EMPTY: Duration = Duration::from_secs(2);
@@ -47,6 +47,7 @@ pub(super) async fn run_with(
     if masker.is_reversible() {
         warn!(event = "masks_reversible", "{UNKEYED_WARNING}");
     }
+    recipients::warn_if_changed(&database, sealer.as_ref(), vault.as_ref()).await;
     tell_start(&settings, masker.key_id());
     let counted = stats.get_or_init(Arc::default).clone();
     let _forgetting = sealing::forget_expired_keys(sealer.clone(), vault.clone());

@@ -251,6 +251,18 @@ pub static KEYS: &[Key] = &[
         "a file that holds the same, encrypted by AWS KMS, as base64 (a build with the feature kms)",
     ),
     key(
+        "masking.key_kms_key_id",
+        Kind::Text,
+        Unset("whichever key the file names"),
+        "id, ARN or alias of the KMS key that alone may have encrypted that file: one of another account's is refused",
+    ),
+    key(
+        "masking.key_kms_context",
+        Kind::Text,
+        Unset("none"),
+        "the encryption context of that file, as given to aws kms encrypt: name=value,name=value",
+    ),
+    key(
         "masking.domain",
         Kind::Text,
         Text("default"),

@@ -1,5 +1,6 @@
 //! The settings as the program uses them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -146,6 +147,10 @@ pub enum KeyPlace {
     Kms {
         /// The file.
         file: PathBuf,
+        /// The only KMS key that may have encrypted it.
+        key_id: Option<String>,
+        /// Its encryption context.
+        context: BTreeMap<String, String>,
         /// The AWS region; from the AWS environment where it is not set.
         region: Option<String>,
     },

@@ -78,6 +78,8 @@ pub(crate) struct RawMasking {
     pub(crate) key_secret: Option<String>,
     pub(crate) key_secret_field: Option<String>,
     pub(crate) key_kms_file: Option<String>,
+    pub(crate) key_kms_key_id: Option<String>,
+    pub(crate) key_kms_context: Option<String>,
     pub(crate) domain: String,
 }
 

@@ -1,5 +1,6 @@
 //! From merged values to settings: what belongs together, what excludes each other, what is missing, secrets in files.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,7 +47,7 @@ impl<'a> Resolver<'a> {
         let masking = self.masking();
         let sink = self.sink();
         let recipient = self.recipient();
-        let vault = self.vault(sink.as_ref());
+        let vault = self.vault(sink.as_ref(), masking.as_ref());
         let pipeline = pipeline(&self.raw.pipeline, self.raw.source.max_receivers);
         match (source, masking, sink) {
             (Some(source), Some(masking), Some(sink)) if self.problems.is_empty() => {
@@ -59,7 +60,7 @@ impl<'a> Resolver<'a> {
     pub(super) fn without_queue(mut self) -> Result<ReplaySettings, SettingsError> {
         let masking = self.masking();
         let sink = self.sink();
-        let vault = self.vault(sink.as_ref());
+        let vault = self.vault(sink.as_ref(), masking.as_ref());
         let pipeline = pipeline(&self.raw.pipeline, self.raw.source.max_receivers);
         match (masking, sink) {
             (Some(masking), Some(sink)) if self.problems.is_empty() => {
@@ -129,6 +130,12 @@ impl<'a> Resolver<'a> {
                 Some(own) => (path, own?),
                 None => ("masking.method", method.clone()),
             };
+            if method == Method::IpPrefix && field != "ip" {
+                let text = format!(
+                    "ip-prefix is for addresses, and {field} is none; give it another method, in masking.fields.{field}"
+                );
+                return self.refuse(path, &text);
+            }
             if method.is_keyed() && key.is_none() {
                 return self.refuse_keyless(path, &method);
             }
@@ -149,6 +156,7 @@ impl<'a> Resolver<'a> {
     /// Where the masking key is; `Some(None)` where none is set.
     fn masking_key(&mut self) -> Option<Option<KeyPlace>> {
         const FIELD: &str = "masking.key_secret_field";
+        let (kms_key_id, kms_context) = self.kms()?;
         let (raw, region) = (&self.raw.masking, self.raw.source.region.clone());
         let file = |name: &String| PathBuf::from(name);
         let places = [
@@ -162,9 +170,10 @@ impl<'a> Resolver<'a> {
                 let field = raw.key_secret_field.clone();
                 ("masking.key_secret", KeyPlace::SecretsManager { id, field, region: region.clone() })
             }),
-            raw.key_kms_file
-                .as_ref()
-                .map(|name| ("masking.key_kms_file", KeyPlace::Kms { file: file(name), region })),
+            raw.key_kms_file.as_ref().map(|name| {
+                let (key_id, context) = (kms_key_id, kms_context);
+                ("masking.key_kms_file", KeyPlace::Kms { file: file(name), key_id, context, region })
+            }),
         ];
         if raw.key_secret_field.is_some() && raw.key_secret.is_none() {
             return self.refuse(FIELD, "a field of which secret? set masking.key_secret, too");
@@ -183,6 +192,29 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// What KMS is told beside the file.
+    fn kms(&mut self) -> Option<(Option<String>, BTreeMap<String, String>)> {
+        const CONTEXT: &str = "masking.key_kms_context";
+        let raw = &self.raw.masking;
+        let (key_id, text) = (raw.key_kms_key_id.clone(), raw.key_kms_context.clone());
+        let first = [("masking.key_kms_key_id", key_id.is_some()), (CONTEXT, text.is_some())];
+        if let (None, Some((path, _))) = (&raw.key_kms_file, first.into_iter().find(|(_, is_set)| *is_set)) {
+            return self.refuse(path, "for which file? set masking.key_kms_file, too");
+        }
+        let mut context = BTreeMap::new();
+        for pair in text.iter().flat_map(|text| text.split(',')) {
+            let named =
+                pair.trim().split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty());
+            let Some((name, value)) = named else {
+                return self.refuse(CONTEXT, "expected name=value, or several of them with commas between");
+            };
+            if context.insert(name.to_owned(), value.to_owned()).is_some() {
+                return self.refuse(CONTEXT, &format!("{name} is there twice"));
+            }
+        }
+        Some((key_id, context))
+    }
+
     fn method(&mut self, path: &str, name: &str) -> Option<Method> {
         let (redacted, chars) = (self.raw.masking.redact_with.clone(), self.raw.masking.partial_chars);
         match Method::from_name(name, &redacted, chars) {
@@ -199,12 +231,22 @@ impl<'a> Resolver<'a> {
     }
 
     /// `None` where none is set, or where there is a problem.
-    fn vault(&mut self, sink: Option<&SinkSettings>) -> Option<VaultSettings> {
+    fn vault(
+        &mut self,
+        sink: Option<&SinkSettings>,
+        masking: Option<&MaskingSettings>,
+    ) -> Option<VaultSettings> {
         const PATHS: [&str; 2] = ["vault.recipient", "vault.recipient_file"];
         let (value, file) = (self.raw.vault.recipient.clone(), self.raw.vault.recipient_file.clone());
         let recipient = self.recipient_of(PATHS, value, file)?;
+        let path = if recipient.key_from == KeySource::Value { PATHS[0] } else { PATHS[1] };
+        // It keeps what a mask leads to.
+        if masking.is_some_and(|masking| !masking.fields.iter().any(|(_, method)| method.identifies())) {
+            let text = "nothing would be kept: masking.method and masking.fields give no field a method whose masks stand for one value, \
+                        hmac-sha512 or sha512; change them, or remove this";
+            return self.refuse(path, text);
+        }
         if sink.is_some_and(|sink| sink.database.kind() == DatabaseKind::Sqlite) {
-            let path = if recipient.key_from == KeySource::Value { PATHS[0] } else { PATHS[1] };
             return self
                 .refuse(path, "the vault needs Postgres: SQLite has no roles to keep readers away from it");
         }

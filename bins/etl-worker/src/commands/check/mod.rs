@@ -3,9 +3,11 @@
 mod findings;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use fetch_etl_core::{MessageSource as _, SinkError};
 use fetch_etl_mask::MaskPlan;
+use fetch_etl_seal::{EnvelopeSealer, VaultSealer};
 use findings::QueueFacts;
 
 use crate::cli::ConfigArgs;
@@ -13,22 +15,26 @@ use crate::failure::{ExitCode, Failure};
 use crate::policy::{self, Disagreement};
 use crate::settings::{Loaded, Settings, SinkSettings, show};
 use crate::sinks::{self, Database};
-use crate::{masking, queue, report, sealing};
+use crate::{masking, queue, recipients, report, sealing};
 
 pub(super) async fn run(args: ConfigArgs) -> Result<ExitCode, Failure> {
     let loaded = Loaded::read(&args.inputs())?;
     let settings = loaded.settings()?;
     queue::check(&settings.source)?;
     let plan = masking::plan(&settings.masking).await?;
-    sealing::build(settings.recipient.as_ref())?;
-    sealing::vault(settings.vault.as_ref(), &plan)?;
-    let (queue, database) = tokio::join!(look_at_queue(&settings), look_at_database(&settings.sink, &plan));
+    let sealer = sealing::build(settings.recipient.as_ref())?;
+    let vault = sealing::vault(settings.vault.as_ref(), &plan)?;
+    let look_at_database = look_at_database(&settings.sink, &plan, sealer.as_ref(), vault.as_ref());
+    let (queue, database) = tokio::join!(look_at_queue(&settings), look_at_database);
     let facts = queue.as_ref().map(|seen| seen.facts).unwrap_or_default();
     let queue = queue.map(|seen| seen.words);
+    let recipients = database.as_ref().map(|seen| seen.recipients.clone()).unwrap_or_default();
+    let database = database.map(|seen| seen.words);
     let mut findings: Vec<_> =
         [queue.as_ref().err(), database.as_ref().err()].into_iter().flatten().cloned().collect();
     // As a ring alone may be, the key of which is none.
     let is_plain = plan.masker(plan.newest()).is_some_and(|masker| masker.is_reversible());
+    findings.extend(recipients);
     findings.extend(findings::list(&loaded, &settings, &facts, is_plain));
     report::print(&format!("{}\n{}", show(&loaded), told(&settings, &queue, &database, &findings)));
     Ok(if findings.is_empty() { ExitCode::Done } else { ExitCode::Failed })
@@ -86,16 +92,38 @@ async fn look_at_queue(settings: &Settings) -> Result<SeenQueue, String> {
     Ok(SeenQueue { words, facts })
 }
 
-async fn look_at_database(settings: &SinkSettings, plan: &MaskPlan) -> Result<String, String> {
+struct SeenDatabase {
+    words: String,
+    /// What is said of recipients that are not those of before.
+    recipients: Vec<String>,
+}
+
+impl SeenDatabase {
+    fn of(words: String) -> Self {
+        Self { words, recipients: Vec::new() }
+    }
+}
+
+async fn look_at_database(
+    settings: &SinkSettings,
+    plan: &MaskPlan,
+    sealer: Option<&Arc<EnvelopeSealer>>,
+    vault: Option<&Arc<VaultSealer>>,
+) -> Result<SeenDatabase, String> {
     let told = |error| format!("sink: {}", sinks::failure(settings, &error));
     let database = Database::connect(settings).await.map_err(told)?;
     let seen = match look_at_tables(settings, &database).await {
         Ok(Tables { words, are_there: true }) => match policy::compare(plan, database.policies()).await {
-            Ok(()) => Ok(words),
+            Ok(()) => match recipients::changed(&database, sealer, vault).await {
+                Ok(changed) => {
+                    Ok(SeenDatabase { words, recipients: changed.iter().map(ToString::to_string).collect() })
+                }
+                Err(error) => Err(told(error)),
+            },
             Err(Disagreement::Store(error)) => Err(told(error)),
             Err(disagreement) => Err(format!("masking: {disagreement}")),
         },
-        Ok(tables) => Ok(tables.words),
+        Ok(tables) => Ok(SeenDatabase::of(tables.words)),
         Err(error) => Err(told(error)),
     };
     database.close().await;
