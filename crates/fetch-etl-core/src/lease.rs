@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::Receipt;
+use crate::{Receipt, UnixMillis};
 
 /// The receipts of the messages that came with one receive.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub(crate) struct LeaseGroup {
 #[derive(Debug)]
 struct Slot {
     receipt: Receipt,
+    sent_at: UnixMillis,
     state: AtomicU8,
     /// Milliseconds from `received_at` to the last moment at which the lease was known to be renewed.
     renewed_ms: AtomicU64,
@@ -31,15 +32,22 @@ const SETTLING: u8 = 1;
 const LOST: u8 = 2;
 
 impl LeaseGroup {
-    pub(crate) fn new(receipts: Vec<Receipt>) -> Arc<Self> {
-        let slot = |receipt| Slot {
+    pub(crate) fn new(receipts: Vec<(Receipt, UnixMillis)>) -> Arc<Self> {
+        let slot = |(receipt, sent_at)| Slot {
             receipt,
+            sent_at,
             state: AtomicU8::new(HELD),
             renewed_ms: AtomicU64::new(0),
             extending: AtomicBool::new(false),
         };
         let slots = receipts.into_iter().map(slot).collect();
         Arc::new(Self { slots, received_at: Instant::now() })
+    }
+
+    /// When the oldest of the messages was sent whose outcome is not known yet.
+    pub(crate) fn oldest_held(&self) -> Option<UnixMillis> {
+        let held = self.slots.iter().filter(|slot| slot.state.load(Relaxed) == HELD);
+        held.map(|slot| slot.sent_at).min()
     }
 }
 

@@ -41,7 +41,7 @@ impl<R> Staged<R> {
     }
 }
 
-/// A delivery without its receipt.
+/// A delivery without its receipt; when it was sent goes with both.
 struct Message {
     id: Box<str>,
     key: Option<Box<str>>,
@@ -51,10 +51,10 @@ struct Message {
 }
 
 impl Message {
-    fn split(delivery: Delivery) -> (Self, Receipt) {
+    fn split(delivery: Delivery) -> (Self, (Receipt, UnixMillis)) {
         let Delivery { id, key, attempt, sent_at, body, receipt } = delivery;
         let sent_at = sent_at.unwrap_or_else(UnixMillis::now);
-        (Self { id, key, attempt, sent_at, body }, receipt)
+        (Self { id, key, attempt, sent_at, body }, (receipt, sent_at))
     }
 }
 

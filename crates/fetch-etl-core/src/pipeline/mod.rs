@@ -15,9 +15,11 @@
 
 mod ack;
 mod backoff;
+mod calls;
 mod config;
 mod context;
 mod heartbeat;
+mod histogram;
 mod receive;
 mod stats;
 mod until_empty;
@@ -33,8 +35,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub use calls::Operation;
 pub use config::PipelineConfig;
-pub use stats::{Counter, Stats, Summary};
+pub use histogram::{Histogram, HistogramSnapshot};
+pub use stats::{Counter, ReturnCause, Stats, Summary};
 
 use crate::{EventSchema, Masker, MessageSource, Sealer, Sink, SinkCode, Stager, Vault};
 use ack::Jobs;
@@ -134,6 +138,7 @@ impl<S: EventSchema + 'static> Pipeline<S> {
     /// hands of a part that panicked may stay in flight ([`Summary::in_flight`]) and comes back when its lease ends.
     pub async fn run(self, shutdown: CancellationToken) -> Result<Summary, PipelineError> {
         let ctx = Arc::new(Context::new(self));
+        ctx.stats.watch(&ctx.leases);
         let heartbeat = async {
             // Without it leases run out, so everything goes back while they last.
             if AssertUnwindSafe(heartbeat::run(&ctx)).catch_unwind().await.is_err() {
@@ -145,6 +150,7 @@ impl<S: EventSchema + 'static> Pipeline<S> {
             () = heartbeat => {}
             () = work_and_stop(&ctx, shutdown) => {}
         }
+        ctx.stats.set_receivers(0);
         let mut summary = ctx.stats.summary();
         summary.left_in_queue = ctx.until_empty.as_ref().map_or(0, UntilEmpty::messages_left);
         match ctx.stop.cause() {

@@ -1,0 +1,1 @@
+//! What the crate tells, from the outside.
