@@ -188,7 +188,7 @@ mod tests {
             }
             // Neither needs escaping in the exposition formats.
             assert!(!metric.meaning.contains(['\\', '\n', '"']) && !metric.meaning.ends_with('.'), "{name}");
-            assert!(metric.kind != Kind::Info || !metric.labels.is_empty(), "{name}");
+            assert!(metric.kind != Info || !metric.labels.is_empty(), "{name}");
         }
     }
 }
