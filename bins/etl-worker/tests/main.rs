@@ -21,3 +21,5 @@ mod sealing;
 mod start;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod telemetry;
