@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fetch_etl_core::pipeline::Stats;
+use fetch_etl_core::pipeline::{Observer, Stats};
 use fetch_etl_core::{KeyId, MessageSource};
 use fetch_etl_telemetry::{About, Server, Telemetry, watch_queue, watch_sink};
 use tokio_util::sync::CancellationToken;
@@ -19,12 +19,53 @@ const COMMIT: &str = match option_env!("BUILD_COMMIT") {
     None => "unknown",
 };
 
+#[cfg(feature = "otlp")]
+use fetch_etl_telemetry::Otlp;
+
+#[cfg(feature = "otlp")]
+mod otlp {
+    use super::*;
+
+    pub(super) fn start(endpoint: &str, telemetry: &Arc<Telemetry>) -> Result<Otlp, Failure> {
+        Otlp::start(endpoint, env!("CARGO_PKG_VERSION"), telemetry)
+            .map_err(|error| Failure::usage(format!("telemetry.otlp_endpoint: {error}")))
+    }
+}
+
+#[cfg(not(feature = "otlp"))]
+use otlp::Otlp;
+
+/// What a build without OTLP has in its place: nothing of it can exist.
+#[cfg(not(feature = "otlp"))]
+mod otlp {
+    use super::*;
+
+    #[derive(Debug)]
+    pub(super) enum Otlp {}
+
+    impl Otlp {
+        pub(super) fn observer(&self) -> Arc<dyn Observer> {
+            match *self {}
+        }
+
+        #[expect(clippy::unused_async, reason = "with the feature it is")]
+        pub(super) async fn shutdown(self) {
+            match self {}
+        }
+    }
+
+    pub(super) fn start(_: &str, _: &Arc<Telemetry>) -> Result<Otlp, Failure> {
+        Err(Failure::usage("telemetry.otlp_endpoint: this build has no OTLP; it needs --features otlp"))
+    }
+}
+
 /// Tells until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Monitoring {
     telemetry: Arc<Telemetry>,
     serving: Option<AbortOnDropHandle<()>>,
     watching: Vec<AbortOnDropHandle<()>>,
+    otlp: Option<Otlp>,
 }
 
 impl Monitoring {
@@ -58,13 +99,32 @@ impl Monitoring {
             }
             None => None,
         };
-        Ok(Self { telemetry, serving, watching: Vec::new() })
+        let otlp = settings.telemetry.otlp_endpoint.as_deref();
+        let otlp = otlp.map(|endpoint| otlp::start(endpoint, &telemetry)).transpose()?;
+        Ok(Self { telemetry, serving, watching: Vec::new(), otlp })
+    }
+
+    /// Whether anybody is told anything.
+    fn is_told(&self) -> bool {
+        self.serving.is_some() || self.otlp.is_some()
+    }
+
+    /// Who is to be told of each batch.
+    pub(crate) fn observer(&self) -> Option<Arc<dyn Observer>> {
+        self.otlp.as_ref().map(Otlp::observer)
+    }
+
+    /// Sends what is left to be sent, and ends.
+    pub(crate) async fn end(self) {
+        if let Some(otlp) = self.otlp {
+            otlp.shutdown().await;
+        }
     }
 
     /// The database has answered.
     pub(crate) fn has_sink(&mut self, database: &Database) {
         self.telemetry.health().sink_answers(true);
-        if self.serving.is_some() {
+        if self.is_told() {
             self.watching.push(watch_sink(self.telemetry.clone(), database.policy_store()));
         }
     }
@@ -72,7 +132,7 @@ impl Monitoring {
     /// The queue has answered.
     pub(crate) fn has_source(&mut self, source: &Arc<dyn MessageSource>) {
         self.telemetry.health().source_answers();
-        if self.serving.is_some() {
+        if self.is_told() {
             self.watching.push(watch_queue(self.telemetry.clone(), source.clone()));
         }
     }

@@ -82,7 +82,11 @@ fn logged() -> Vec<Logged> {
     let mut files = Vec::new();
     for directory in ["bins", "crates"] {
         for package in fs::read_dir(root.join(directory)).unwrap() {
-            sources(&package.unwrap().path().join("src"), &mut files);
+            let package = package.unwrap().path();
+            // The queue for tests is a program of its own.
+            if !package.ends_with("fetch-etl-local-sqs") {
+                sources(&package.join("src"), &mut files);
+            }
         }
     }
     let mut logged = Vec::new();

@@ -149,6 +149,7 @@ impl MessageSource for SqsSource {
             .visibility_timeout(seconds(self.lease))
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .message_system_attribute_names(MessageSystemAttributeName::AwsTraceHeader)
             .set_message_attribute_names(Some(self.keys.names()));
         // The answer derives Debug, with the bodies: it is taken apart here and not passed on.
         let answer = request.send().await.map_err(|error| Failure::of("ReceiveMessage", &error))?;

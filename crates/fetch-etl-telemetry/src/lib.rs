@@ -30,6 +30,8 @@ mod depth;
 mod encode;
 mod families;
 mod health;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod process;
 mod server;
 mod table;
@@ -39,5 +41,7 @@ pub use depth::watch_queue;
 pub use encode::Format;
 pub use families::{Family, LabelValue, Point, Value};
 pub use health::{Health, Live, Part, Phase, Ready, watch_sink};
+#[cfg(feature = "otlp")]
+pub use otlp::{Otlp, OtlpError};
 pub use server::{BindError, Server};
 pub use table::{Kind, METRICS, Metric, Unit};

@@ -61,6 +61,7 @@ pub(super) async fn run_with(
     } else {
         Progress::log(counted.clone())
     };
+    let observer = monitoring.observer();
     let pipeline = |masker| {
         let (config, sink) = (settings.pipeline.clone(), database.sink());
         let pipeline = Pipeline::new(config, source.clone(), LoginSchema, wrap(masker), sink);
@@ -70,6 +71,9 @@ pub(super) async fn run_with(
         }
         if let Some(vault) = &vault {
             pipeline = pipeline.with_vault(vault.clone());
+        }
+        if let Some(observer) = &observer {
+            pipeline = pipeline.with_observer(observer.clone());
         }
         pipeline
     };
@@ -81,6 +85,7 @@ pub(super) async fn run_with(
     database.close().await;
     report::log(&summary);
     report::print(&report::of(&summary));
+    monitoring.end().await;
     failure.map_or(Ok(ExitCode::Done), Err)
 }
 

@@ -304,6 +304,12 @@ pub static KEYS: &[Key] = &[
         Unset("no port is opened"),
         "address of /metrics, /live and /ready over HTTP, for everybody who can reach it",
     ),
+    key(
+        "telemetry.otlp_endpoint",
+        Kind::HttpUrl,
+        Unset("nothing is sent"),
+        "an OpenTelemetry collector that traces and metrics are sent to by OTLP over HTTP (a build with the feature otlp)",
+    ),
 ];
 
 /// The key at a path.

@@ -34,6 +34,8 @@ pub struct Settings {
 pub struct TelemetrySettings {
     /// The address of `/metrics`, `/live` and `/ready`; no port is opened without.
     pub listen: Option<SocketAddr>,
+    /// The collector that traces and metrics are sent to.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// What `etl-admin quarantine replay` needs: the worker's settings but for its queue.

@@ -112,4 +112,5 @@ pub(crate) struct RawLedger {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawTelemetry {
     pub(crate) listen: Option<SocketAddr>,
+    pub(crate) otlp_endpoint: Option<String>,
 }

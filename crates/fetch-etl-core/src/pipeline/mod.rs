@@ -20,6 +20,7 @@ mod config;
 mod context;
 mod heartbeat;
 mod histogram;
+mod observer;
 mod receive;
 mod stats;
 mod until_empty;
@@ -38,6 +39,7 @@ use tracing::warn;
 pub use calls::Operation;
 pub use config::PipelineConfig;
 pub use histogram::{Histogram, HistogramSnapshot};
+pub use observer::{EndedBatch, Observer};
 pub use stats::{Counter, ReturnCause, Stats, Summary};
 
 use crate::{EventSchema, Masker, MessageSource, Sealer, Sink, SinkCode, Stager, Vault};
@@ -68,6 +70,7 @@ pub struct Pipeline<S: EventSchema> {
     stager: Stager<S>,
     sink: Arc<dyn Sink<S::Row>>,
     stats: Arc<Stats>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// Why a pipeline ended by itself, and what it did until then.
@@ -97,7 +100,7 @@ impl<S: EventSchema + 'static> Pipeline<S> {
         sink: Arc<dyn Sink<S::Row>>,
     ) -> Self {
         let stager = Stager::new(schema, masker);
-        Self { config, source, stager, sink, stats: Arc::default() }
+        Self { config, source, stager, sink, stats: Arc::default(), observer: None }
     }
 
     /// Seals the bodies of rejected messages into the quarantine and deletes the messages, instead of leaving them in the queue
@@ -119,6 +122,13 @@ impl<S: EventSchema + 'static> Pipeline<S> {
     #[must_use]
     pub fn with_stats(mut self, stats: Arc<Stats>) -> Self {
         self.stats = stats;
+        self
+    }
+
+    /// Tells somebody of each batch.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
         self
     }
 

@@ -14,6 +14,7 @@ use super::ack::Jobs;
 use super::backoff::Backoff;
 use super::calls::{Caller, Operation};
 use super::context::Context;
+use super::observer::EndedBatch;
 use crate::batch::write_checked;
 use crate::{
     Batch, ErrorClass, EventSchema, Masked, RejectReason, Settled, SinkError, Staged, Vault, WriteReport,
@@ -68,13 +69,18 @@ pub(super) async fn run<S: EventSchema>(ctx: Arc<Context<S>>, inbox: SharedInbox
         let Some(batch) = batch else { return };
         let taken_at = Instant::now();
         ctx.stats.batch_rows.note(batch.len() as u64);
-        settle(&ctx, Work::new(batch, &calls), &jobs).await;
-        ctx.stats.batch_time.note_time(taken_at.elapsed());
+        let ended = ctx.observer.is_some().then(|| EndedBatch::begin(&batch));
+        let is_settled = settle(&ctx, Work::new(batch, &calls), &jobs).await;
+        let took = taken_at.elapsed();
+        ctx.stats.batch_time.note_time(took);
+        if let Some((observer, ended)) = ctx.observer.as_ref().zip(ended) {
+            observer.batch_ended(&EndedBatch { took, is_settled, ..ended });
+        }
     }
 }
 
-/// Writes one batch, however long it takes, unless the pipeline is told to write no more.
-async fn settle<S: EventSchema>(ctx: &Context<S>, mut work: Work<'_, S::Row>, jobs: &Jobs) {
+/// Writes one batch, however long it takes, unless the pipeline is told to write no more; and says whether all of it is written.
+async fn settle<S: EventSchema>(ctx: &Context<S>, mut work: Work<'_, S::Row>, jobs: &Jobs) -> bool {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
     let mut failing_since = None;
     while !ctx.stop.writing.is_cancelled() {
@@ -108,12 +114,14 @@ async fn settle<S: EventSchema>(ctx: &Context<S>, mut work: Work<'_, S::Row>, jo
     }
     // The rest is left to the queue, but what somebody else has already.
     drop_lost(ctx, &mut work);
+    let is_settled = work.lost == 0 && work.pending.iter().all(Batch::is_empty);
     let unwritten: Vec<_> = work.pending.into_iter().flat_map(Batch::into_returned).collect();
     if !unwritten.is_empty() {
         // A receive that is under way would be handed what goes back now, and each delivery counts towards the dead-letter queue.
         ctx.stop.received_all.cancelled().await;
         jobs.give_back_unwritten(unwritten).await;
     }
+    is_settled
 }
 
 /// Tells the vault what it has now. With duplicates among the rows, or persons who were erased, nobody knows which entries were kept, so
@@ -134,6 +142,7 @@ async fn pass_on_settled<R>(work: &mut Work<'_, R>, jobs: &Jobs) {
 
 fn drop_lost<S: EventSchema>(ctx: &Context<S>, work: &mut Work<'_, S::Row>) {
     let lost: usize = work.pending.iter_mut().map(Batch::drop_lost).sum();
+    work.lost += lost;
     ctx.stats.lost(lost);
     ctx.permits.release(lost);
 }
@@ -168,11 +177,13 @@ struct Work<'c, R> {
     pending: Vec<Batch<R>>,
     settled: Vec<Settled>,
     wrote_any: bool,
+    /// Messages whose lease was lost on the way.
+    lost: usize,
 }
 
 impl<'c, R: Send + Sync + 'static> Work<'c, R> {
     fn new(batch: Batch<R>, calls: &'c Caller) -> Self {
-        Self { calls, pending: vec![batch], settled: Vec::new(), wrote_any: false }
+        Self { calls, pending: vec![batch], settled: Vec::new(), wrote_any: false, lost: 0 }
     }
 
     /// Writes part after part. Cancel-safe: a part leaves `pending` only when its outcome is known.
@@ -192,7 +203,11 @@ impl<'c, R: Send + Sync + 'static> Work<'c, R> {
             drop(call);
             let error = match result {
                 Ok(report) => {
-                    ctx.stats.commit_time.note_time(asked_at.elapsed());
+                    let took = asked_at.elapsed();
+                    ctx.stats.commit_time.note_time(took);
+                    if let Some(observer) = &ctx.observer {
+                        observer.committed(took);
+                    }
                     self.wrote(report, ctx);
                     continue;
                 }
