@@ -129,10 +129,7 @@ fn databases(stdout: &str) -> Vec<String> {
 async fn on_postgres_nothing_is_found_and_nothing_left() {
     let server = TestDatabase::create().await;
     let (ended, _directory) = leak_test(&["--database-url", server.url()]);
-    is_clean(
-        &ended,
-        &["table user_logins", "tables of the schema etl", "sessions of the database", ANSWERS],
-    );
+    is_clean(&ended, &["table user_logins", "tables of the schema etl", "sessions of the database", ANSWERS]);
     // Whether the server's files can be read depends on the machine; that is said, either way.
     for (place, missing) in [
         ("data directory and WAL  ", "not looked at: the server's data directory and WAL, because "),

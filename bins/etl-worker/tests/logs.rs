@@ -102,7 +102,8 @@ fn logged() -> Vec<Logged> {
                 }
                 let rest = text[at + found.len()..].trim_start();
                 let event = rest.strip_prefix("event = \"").and_then(|rest| rest.split('"').next());
-                let event = event.unwrap_or_else(|| panic!("{file}: a log line without an event: {rest:.80}"));
+                let event =
+                    event.unwrap_or_else(|| panic!("{file}: a log line without an event: {rest:.80}"));
                 logged.push(Logged { event: event.to_owned(), level: level.to_owned(), file: file.clone() });
             }
         }
@@ -140,6 +141,9 @@ fn every_event_is_documented_with_its_level_and_no_other() {
     }
     for event in documented.keys() {
         // A panic is told by a hook, not by the logger.
-        assert!(*event == "panic" || logged.iter().any(|line| line.event == *event), "{event} is never logged");
+        assert!(
+            *event == "panic" || logged.iter().any(|line| line.event == *event),
+            "{event} is never logged"
+        );
     }
 }

@@ -145,7 +145,8 @@ mod exporting {
     }
 
     fn sum(metrics: &[Metric], name: &str) -> f64 {
-        let metric = metrics.iter().rfind(|metric| metric.name == name).unwrap_or_else(|| panic!("no {name}"));
+        let metric =
+            metrics.iter().rfind(|metric| metric.name == name).unwrap_or_else(|| panic!("no {name}"));
         let points = match metric.data.as_ref().unwrap() {
             Data::Sum(sum) => &sum.data_points,
             Data::Gauge(gauge) => &gauge.data_points,
@@ -175,8 +176,13 @@ mod exporting {
                 is_this_worker(resource.resource.as_ref());
                 for span in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
                     assert_eq!(span.name, "write batch");
-                    assert!(span.parent_span_id.is_empty() && span.end_time_unix_nano >= span.start_time_unix_nano);
-                    match attribute(&span.attributes, "messaging.batch.message_count").and_then(|value| value.value.as_ref()) {
+                    assert!(
+                        span.parent_span_id.is_empty()
+                            && span.end_time_unix_nano >= span.start_time_unix_nano
+                    );
+                    match attribute(&span.attributes, "messaging.batch.message_count")
+                        .and_then(|value| value.value.as_ref())
+                    {
                         Some(Value::IntValue(count)) => messages += count,
                         other => panic!("{other:?}"),
                     }
@@ -216,7 +222,9 @@ mod exporting {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_collector_that_is_gone_or_refuses_costs_one_line() {
-        for endpoint in ["http://user:hunter2@127.0.0.1:1", &format!("http://{}", Collector::start("403 No").address)] {
+        for endpoint in
+            ["http://user:hunter2@127.0.0.1:1", &format!("http://{}", Collector::start("403 No").address)]
+        {
             let server = local_queue().await;
             server.queue("logins").unwrap().send_many([login("u-1", "203.0.113.7")]).unwrap();
             let ended = run(&server, endpoint);

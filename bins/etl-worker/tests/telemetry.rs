@@ -95,7 +95,8 @@ async fn the_numbers_are_those_of_the_summary_and_no_value_is_among_them() {
     let bad = (0..5).map(|n| format!("{{\"ip\":\"{}\",\"{}\":{n}", CANARIES[1], CANARIES[0]));
     queue.send_many(good.chain(bad)).unwrap();
     let metrics = listening.until(Listening::metrics, |metrics| {
-        metrics["etl_rows_inserted_total"] == 100.0 && metrics["etl_messages_returned_total{cause=\"rejected\"}"] >= 15.0
+        metrics["etl_rows_inserted_total"] == 100.0
+            && metrics["etl_messages_returned_total{cause=\"rejected\"}"] >= 15.0
     });
     // The third delivery of a bad message sends it to the dead-letter queue: nothing comes any more.
     assert_eq!(metrics["etl_messages_rejected_total{reason=\"invalid_json\"}"], 15.0);
@@ -132,8 +133,11 @@ async fn the_numbers_are_those_of_the_summary_and_no_value_is_among_them() {
         assert_eq!(stopped[field].as_f64(), Some(number), "{field}: {stopped}");
     }
     assert!(
-        ended.stdout.starts_with("received 115 = inserted 100 + duplicates 0 + quarantined 0 + returned 15 + in flight 0\n"),
-        "{}", ended.stdout
+        ended.stdout.starts_with(
+            "received 115 = inserted 100 + duplicates 0 + quarantined 0 + returned 15 + in flight 0\n"
+        ),
+        "{}",
+        ended.stdout
     );
     for canary in CANARIES {
         assert!(!answers.contains(canary), "{canary}");

@@ -101,9 +101,8 @@ pub(crate) fn delivery(mut message: Message, keys: &KeyAttributes) -> Option<Del
 /// in which OpenTelemetry's trace id is the last two parts of the root. What is not so is no trace.
 fn trace_of(message: &Message) -> Option<TraceParent> {
     let header = message.attributes.as_ref()?.get(&MessageSystemAttributeName::AwsTraceHeader)?;
-    let part = |name| {
-        header.split(';').find_map(|part| part.trim().split_once('=').filter(|(key, _)| *key == name))
-    };
+    let part =
+        |name| header.split(';').find_map(|part| part.trim().split_once('=').filter(|(key, _)| *key == name));
     let (epoch, rest) = part("Root")?.1.strip_prefix("1-")?.split_once('-')?;
     let (trace_id, span_id) = (format!("{}{rest}", (epoch.len() == 8).then_some(epoch)?), part("Parent")?.1);
     let is_sampled = part("Sampled").is_some_and(|(_, sampled)| sampled == "1");
@@ -148,7 +147,8 @@ mod tests {
     #[test]
     fn the_trace_of_a_message_is_read_and_what_is_none_is_no_trace() {
         use MessageSystemAttributeName::AwsTraceHeader;
-        let trace = |header: &str| received(message().attributes(AwsTraceHeader, header), None).unwrap().trace;
+        let trace =
+            |header: &str| received(message().attributes(AwsTraceHeader, header), None).unwrap().trace;
         let root = "Root=1-5759e988-bd862e3fe1be46a994272793";
         let expected = |is_sampled| {
             let trace_id = 0x5759_e988_bd86_2e3f_e1be_46a9_9427_2793_u128.to_be_bytes();

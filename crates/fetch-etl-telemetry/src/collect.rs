@@ -128,7 +128,8 @@ impl Telemetry {
         let stats = &self.stats;
         let by_class = |metric, number: &dyn Fn(Operation, ErrorClass) -> u64| {
             let points = Operation::ALL.into_iter().flat_map(|operation| {
-                ErrorClass::ALL.map(|class| ([operation.into(), class.into()], whole(number(operation, class))))
+                ErrorClass::ALL
+                    .map(|class| ([operation.into(), class.into()], whole(number(operation, class))))
             });
             Family::by(metric, points)
         };
@@ -167,10 +168,7 @@ impl Telemetry {
             Family::by(&table::QUEUE, queue.map(|(state, count)| ([LabelValue::word(state)], whole(count)))),
             Family::by(&table::KEY, key.map(|id| ([LabelValue::number(id)], Value::Info))),
             Family::by(&table::POLICY, policy),
-            Family::by(
-                &table::BUILD,
-                [([LabelValue::word(version), LabelValue::word(commit)], Value::Info)],
-            ),
+            Family::by(&table::BUILD, [([LabelValue::word(version), LabelValue::word(commit)], Value::Info)]),
         ]
     }
 

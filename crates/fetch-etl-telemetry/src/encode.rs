@@ -62,7 +62,8 @@ impl Collector for Families {
                 Kind::Histogram => MetricType::Histogram,
                 Kind::Info => MetricType::Info,
             };
-            let mut encoder = encoder.encode_descriptor(metric.stem(), metric.meaning, unit.as_ref(), kind)?;
+            let mut encoder =
+                encoder.encode_descriptor(metric.stem(), metric.meaning, unit.as_ref(), kind)?;
             for point in points {
                 let labels = point.labels.as_slice();
                 if matches!(point.value, Value::Info) {
@@ -83,7 +84,9 @@ fn encode_value(encoder: &mut MetricEncoder<'_>, kind: Kind, value: &Value) -> R
         (Kind::Counter, Value::Whole(number)) => {
             encoder.encode_counter::<NoLabelSet, u64, u64>(&number.unsigned_abs(), None)
         }
-        (Kind::Counter, Value::Measured(number)) => encoder.encode_counter::<NoLabelSet, f64, u64>(number, None),
+        (Kind::Counter, Value::Measured(number)) => {
+            encoder.encode_counter::<NoLabelSet, f64, u64>(number, None)
+        }
         (Kind::Gauge, Value::Whole(number)) => encoder.encode_gauge(number),
         (Kind::Gauge, Value::Measured(number)) => encoder.encode_gauge(number),
         (Kind::Histogram, Value::Histogram { buckets, sum }) => {

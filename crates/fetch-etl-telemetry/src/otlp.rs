@@ -20,7 +20,9 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{MetricExporter, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_otlp::{
+    MetricExporter, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
@@ -71,7 +73,11 @@ impl Otlp {
     ///
     /// # Errors
     /// The endpoint is no address, or there are no root certificates for an `https://` one.
-    pub fn start(endpoint: &str, version: &'static str, telemetry: &Arc<Telemetry>) -> Result<Self, OtlpError> {
+    pub fn start(
+        endpoint: &str,
+        version: &'static str,
+        telemetry: &Arc<Telemetry>,
+    ) -> Result<Self, OtlpError> {
         let client = client(endpoint)?;
         let path = |signal: &str| format!("{}/v1/{signal}", endpoint.trim_end_matches('/'));
         let spans = SpanExporter::builder()
@@ -93,7 +99,8 @@ impl Otlp {
         let resource = resource(version);
         let tracers =
             SdkTracerProvider::builder().with_resource(resource.clone()).with_batch_exporter(spans).build();
-        let meters = SdkMeterProvider::builder().with_resource(resource).with_periodic_exporter(metrics).build();
+        let meters =
+            SdkMeterProvider::builder().with_resource(resource).with_periodic_exporter(metrics).build();
         let meter = meters.meter(SCOPE);
         observe(&meter, telemetry);
         let batches = Arc::new(Batches {
@@ -138,8 +145,11 @@ fn observe(meter: &Meter, telemetry: &Arc<Telemetry>) {
         let told = move |observer: &dyn Fn(f64, &[KeyValue])| {
             for family in recent.families().iter().filter(|family| family.metric == metric) {
                 for point in &family.points {
-                    let labels: Vec<_> =
-                        point.labels.iter().map(|(name, value)| KeyValue::new(*name, value.to_string())).collect();
+                    let labels: Vec<_> = point
+                        .labels
+                        .iter()
+                        .map(|(name, value)| KeyValue::new(*name, value.to_string()))
+                        .collect();
                     match point.value {
                         Value::Whole(number) => observer(number as f64, &labels),
                         Value::Measured(number) => observer(number, &labels),

@@ -80,7 +80,12 @@ impl Metric {
     }
 }
 
-const fn metric(stem: &'static str, kind: Kind, labels: &'static [&'static str], meaning: &'static str) -> Metric {
+const fn metric(
+    stem: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    meaning: &'static str,
+) -> Metric {
     Metric { stem, unit: None, kind, labels, meaning }
 }
 

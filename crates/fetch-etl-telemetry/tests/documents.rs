@@ -42,9 +42,15 @@ fn every_word_that_a_label_can_have_is_documented() {
     }
     // What differs from one program or policy to another is described instead.
     words.insert("version", vec!["of the program; of the policy, which grows with every change".to_owned()]);
-    words.insert("commit", vec!["the commit it was built from (`BUILD_COMMIT` at build time), or `unknown`".to_owned()]);
+    words.insert(
+        "commit",
+        vec!["the commit it was built from (`BUILD_COMMIT` at build time), or `unknown`".to_owned()],
+    );
     words.insert("key_id", vec!["a key's number; 0 is plain SHA-512".to_owned()]);
-    words.insert("canonical_version", vec!["the version of the form that values are brought into before masking".to_owned()]);
+    words.insert(
+        "canonical_version",
+        vec!["the version of the form that values are brought into before masking".to_owned()],
+    );
     let row = |(label, values): (&str, Vec<String>)| format!("| `{label}` | {} |\n", values.join(", "));
     let rows: String = words.into_iter().map(row).collect();
     let table = format!("| label | values |\n|---|---|\n{rows}");

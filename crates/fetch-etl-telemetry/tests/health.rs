@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fetch_etl_core::{
-    ErrorClass, KeyId, MaskPolicy, PolicyInForce, PolicyStore, SinkError, SourceError,
-};
+use fetch_etl_core::{ErrorClass, KeyId, MaskPolicy, PolicyInForce, PolicyStore, SinkError, SourceError};
 use fetch_etl_telemetry::{Live, Part, Phase, Ready, watch_sink};
 use fetch_etl_testing::{Fault, Gate, SourceOp};
 use tokio::time::sleep;
@@ -131,11 +129,7 @@ impl PolicyStore for Policies {
         };
         Ok(Some(PolicyInForce { version: 5, policy }))
     }
-    async fn put_in_force(
-        &self,
-        _: &MaskPolicy,
-        _: Option<i64>,
-    ) -> Result<Option<PolicyInForce>, SinkError> {
+    async fn put_in_force(&self, _: &MaskPolicy, _: Option<i64>) -> Result<Option<PolicyInForce>, SinkError> {
         unreachable!("a look changes nothing")
     }
     async fn key_ids_in_use(&self) -> Result<Vec<Option<KeyId>>, SinkError> {

@@ -45,7 +45,10 @@ async fn three_paths_are_served() {
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
     assert_eq!(Scrape::of(&body).get("etl_messages_received_total"), 0.0);
     let (status, head, body) = get(address, "/ready").await;
-    assert_eq!((status, body.as_str()), (503, "{\"ready\":false,\"not_ready\":[\"source\",\"sink\",\"policy\",\"pipeline\"]}\n"));
+    assert_eq!(
+        (status, body.as_str()),
+        (503, "{\"ready\":false,\"not_ready\":[\"source\",\"sink\",\"policy\",\"pipeline\"]}\n")
+    );
     assert!(head.contains("content-type: application/json"), "{head}");
     let (status, _, body) = get(address, "/live").await;
     assert_eq!((status, body.as_str()), (200, "{\"live\":true,\"phase\":\"starting\"}\n"));

@@ -129,7 +129,10 @@ fn both_formats_say_the_same_and_declare_every_metric() {
         assert!(text.contains(&format!("# HELP {name} ")), "{name}: {text}");
     }
     assert!(open.contains("# UNIT etl_commit_seconds seconds\n"), "{open}");
-    assert!(text.contains("etl_mask_policy_info{version=\"12\",key_id=\"3\",canonical_version=\"1\"} 1\n"), "{text}");
+    assert!(
+        text.contains("etl_mask_policy_info{version=\"12\",key_id=\"3\",canonical_version=\"1\"} 1\n"),
+        "{text}"
+    );
     for secret in ["secret-check", "domain-name", "redact"] {
         assert!(!text.contains(secret), "{text}");
     }
@@ -137,7 +140,8 @@ fn both_formats_say_the_same_and_declare_every_metric() {
 
 #[test]
 fn who_asks_for_open_metrics_gets_it() {
-    let prometheus = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
+    let prometheus =
+        "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
     assert_eq!(Format::accepted(Some(prometheus)), Format::OpenMetrics);
     for accept in [None, Some("*/*"), Some("text/plain"), Some("")] {
         assert_eq!(Format::accepted(accept), Format::Text, "{accept:?}");

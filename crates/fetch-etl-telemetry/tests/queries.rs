@@ -85,7 +85,8 @@ fn dashboard_texts(names: &[&str]) -> Vec<String> {
 
 /// What Grafana puts in before it asks.
 fn filled_in(query: &str) -> String {
-    let query = query.replace("$__rate_interval", "5m").replace("$job", "etl-worker").replace("$instance", ".*");
+    let query =
+        query.replace("$__rate_interval", "5m").replace("$job", "etl-worker").replace("$instance", ".*");
     assert!(!query.contains('$'), "an unknown variable: {query}");
     query
 }
@@ -143,11 +144,12 @@ fn check_selector(selector: &VectorSelector, families: &[Family]) -> Result<(), 
 
 /// Checks an expression, and returns the labels that its series may have.
 fn check(expr: &Expr, families: &[Family]) -> Result<BTreeSet<&'static str>, String> {
-    let grouped = |labels: BTreeSet<&'static str>, wanted: &[String]| {
-        match wanted.iter().find(|label| !labels.contains(label.as_str())) {
-            Some(missing) => Err(format!("nothing below has the label {missing}")),
-            None => Ok(labels),
-        }
+    let grouped = |labels: BTreeSet<&'static str>, wanted: &[String]| match wanted
+        .iter()
+        .find(|label| !labels.contains(label.as_str()))
+    {
+        Some(missing) => Err(format!("nothing below has the label {missing}")),
+        None => Ok(labels),
     };
     match expr {
         Expr::VectorSelector(selector) => {
@@ -175,7 +177,8 @@ fn check(expr: &Expr, families: &[Family]) -> Result<BTreeSet<&'static str>, Str
             Ok(left.union(&right).copied().collect())
         }
         Expr::Call(call) => {
-            let args = call.args.args.iter().map(|arg| check(arg, families)).collect::<Result<Vec<_>, _>>()?;
+            let args =
+                call.args.args.iter().map(|arg| check(arg, families)).collect::<Result<Vec<_>, _>>()?;
             Ok(args.into_iter().flatten().collect())
         }
         Expr::Unary(unary) => check(&unary.expr, families),

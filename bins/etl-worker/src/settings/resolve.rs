@@ -48,8 +48,7 @@ impl<'a> Resolver<'a> {
         let recipient = self.recipient();
         let vault = self.vault(sink.as_ref());
         let raw = &self.raw.telemetry;
-        let telemetry =
-            TelemetrySettings { listen: raw.listen, otlp_endpoint: raw.otlp_endpoint.clone() };
+        let telemetry = TelemetrySettings { listen: raw.listen, otlp_endpoint: raw.otlp_endpoint.clone() };
         let pipeline = pipeline(&self.raw.pipeline, self.raw.source.max_receivers);
         match (source, masking, sink) {
             (Some(source), Some(masking), Some(sink)) if self.problems.is_empty() => {

@@ -122,8 +122,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_longest_call_is_the_one_that_began_first_and_has_not_ended() {
         let callers = Callers::default();
-        let (receiver, writer) =
-            (callers.register(Operation::Receive), callers.register(Operation::Write));
+        let (receiver, writer) = (callers.register(Operation::Receive), callers.register(Operation::Write));
         assert_eq!(callers.longest(), None);
         let write = writer.begin();
         tokio::time::advance(Duration::from_secs(5)).await;

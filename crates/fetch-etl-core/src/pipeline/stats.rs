@@ -298,9 +298,9 @@ impl Stats {
             &self.writes,
             &self.receives,
         ];
-        let calls = Operation::ALL.iter().flat_map(|&operation| {
-            ErrorClass::ALL.map(|class| self.failures(operation, class))
-        });
+        let calls = Operation::ALL
+            .iter()
+            .flat_map(|&operation| ErrorClass::ALL.map(|class| self.failures(operation, class)));
         counters.into_iter().map(Counter::get).chain(calls).fold(0, u64::wrapping_add)
     }
 

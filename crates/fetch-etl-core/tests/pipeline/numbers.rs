@@ -33,7 +33,8 @@ async fn batches_and_commits_are_measured_once_each() {
     assert_eq!(commits.count(), rig.stats().writes.get());
     for times in [batches, commits] {
         assert!(times.sum >= 2_000_000, "the first write took two seconds: {times:?}");
-        let over_a_second = times.buckets.iter().filter(|(bound, _)| bound.is_none_or(|bound| bound > 1_000_000));
+        let over_a_second =
+            times.buckets.iter().filter(|(bound, _)| bound.is_none_or(|bound| bound > 1_000_000));
         assert_eq!(over_a_second.map(|(_, count)| count).sum::<u64>(), 1, "{times:?}");
     }
 }

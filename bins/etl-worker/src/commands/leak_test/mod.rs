@@ -93,7 +93,9 @@ async fn test(args: &LeakTestArgs, store: &Store, stop: &CancellationToken) -> R
     queues.shutdown().await;
     outcome?;
     if search.looked.iter().any(|looked| looked.place.name() == ANSWERS && looked.findings.bytes == 0) {
-        return Err(Failure::failed("no worker answered over HTTP, so what they tell there was not looked at"));
+        return Err(Failure::failed(
+            "no worker answered over HTTP, so what they tell there was not looked at",
+        ));
     }
     Ok(search)
 }
