@@ -311,11 +311,15 @@ impl<C: Connect + Clone + Send + Sync + 'static> Sender<C> {
 impl<C: Connect + Clone + fmt::Debug + Send + Sync + 'static> HttpClient for Sender<C> {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let http = self.http.clone();
-        let asking = self.runtime.spawn(timeout(ANSWER_WITHIN, async move {
-            let (parts, body) = http.request(request.map(Full::new)).await?.into_parts();
-            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?.to_bytes();
-            Ok::<_, HttpError>(Response::from_parts(parts, body))
-        }));
+        // The clock belongs to the runtime, too: nothing of this may begin on the SDK's thread.
+        let asking = self.runtime.spawn(async move {
+            let answering = async {
+                let (parts, body) = http.request(request.map(Full::new)).await?.into_parts();
+                let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?.to_bytes();
+                Ok::<_, HttpError>(Response::from_parts(parts, body))
+            };
+            timeout(ANSWER_WITHIN, answering).await
+        });
         let answer = match asking.await {
             Ok(Ok(answer)) => answer,
             Ok(Err(elapsed)) => Err(elapsed.into()),

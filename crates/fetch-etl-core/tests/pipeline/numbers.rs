@@ -1,9 +1,10 @@
 //! The numbers that a pipeline gives to whoever watches it.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fetch_etl_core::pipeline::{Operation, PipelineConfig, ReturnCause};
-use fetch_etl_core::{ErrorClass, RejectReason, SinkError, SourceError, UnixMillis};
+use fetch_etl_core::pipeline::{EndedBatch, Observer, Operation, PipelineConfig, ReturnCause};
+use fetch_etl_core::{ErrorClass, RejectReason, SinkError, SourceError, TraceParent, UnixMillis};
 use fetch_etl_testing::{Fault, Gate, Outgoing, SourceOp, SourceSettings};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -176,4 +177,51 @@ async fn a_source_that_is_down_shows_until_it_answers() {
     assert!(!rig.stats().source_is_down());
     stop.cancel();
     running.await.unwrap().unwrap();
+}
+
+/// Keeps all that it is told.
+#[derive(Default)]
+struct Kept {
+    batches: Mutex<Vec<EndedBatch>>,
+    commits: Mutex<Vec<Duration>>,
+}
+
+impl Observer for Kept {
+    fn batch_ended(&self, batch: &EndedBatch) {
+        self.batches.lock().unwrap().push(batch.clone());
+    }
+    fn committed(&self, took: Duration) {
+        self.commits.lock().unwrap().push(took);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_is_told_of_each_batch_with_the_recorded_traces_of_its_messages() {
+    let kept = Arc::new(Kept::default());
+    let rig = one_writer().with_observer(kept.clone());
+    let trace = |id, sampled| TraceParent::new([id; 16], [id; 8], sampled);
+    for (n, trace) in [trace(1, true), trace(1, true), trace(2, false), None, trace(3, true)].into_iter().enumerate() {
+        rig.source.send_with(login(n), Outgoing { trace, ..Outgoing::default() });
+    }
+    rig.source.send_with("no login", Outgoing { trace: trace(4, true), ..Outgoing::default() });
+    rig.sink.next(Fault::Fail(SinkError::new(ErrorClass::Retryable, "the sink is down")));
+    let stop = CancellationToken::new();
+    let running = rig.start(stop.clone());
+    while kept.batches.lock().unwrap().is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    // What is in hand at a stop that the sink does not live to see goes back.
+    rig.sink.set_outage(Some(SinkError::new(ErrorClass::Retryable, "the sink is down")));
+    rig.send_logins(1);
+    rig.wait_for_in_flight(1).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    let batches = kept.batches.lock().unwrap().clone();
+    let first = &batches[0];
+    assert_eq!((first.messages, first.rejected, first.is_settled), (6, 1, true));
+    assert_eq!(first.traces, [trace(1, true), trace(3, true), trace(4, true)].map(Option::unwrap));
+    assert!(first.took >= Duration::from_millis(50), "the wait for the second try is in it: {:?}", first.took);
+    let last = batches.last().unwrap();
+    assert!(!last.is_settled && last.traces.is_empty(), "{last:?}");
+    assert_eq!(kept.commits.lock().unwrap().len() as u64, rig.stats().commit_micros().count());
 }
