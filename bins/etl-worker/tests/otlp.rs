@@ -41,17 +41,20 @@ mod exporting {
     const TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
     const NOT_RECORDED: &str = "Root=1-5759e988-000000000000000000000001;Parent=53995c3f42cd8ad8;Sampled=0";
 
+    /// Paths and bodies.
+    type Requests = Mutex<Vec<(String, Vec<u8>)>>;
+
     /// A collector that keeps what it gets, with what it answers.
     struct Collector {
         address: SocketAddr,
-        requests: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+        requests: Arc<Requests>,
     }
 
     impl Collector {
         fn start(answer: &'static str) -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = listener.local_addr().unwrap();
-            let requests = Arc::new(Mutex::new(Vec::new()));
+            let requests = Arc::<Requests>::default();
             let kept = requests.clone();
             std::thread::spawn(move || {
                 for stream in listener.incoming().map_while(Result::ok) {
@@ -68,7 +71,7 @@ mod exporting {
         }
     }
 
-    fn answer_all(stream: TcpStream, answer: &str, kept: &Mutex<Vec<(String, Vec<u8>)>>) {
+    fn answer_all(stream: TcpStream, answer: &str, kept: &Requests) {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         let mut stream = stream;
         loop {

@@ -200,7 +200,9 @@ async fn an_observer_is_told_of_each_batch_with_the_recorded_traces_of_its_messa
     let kept = Arc::new(Kept::default());
     let rig = one_writer().with_observer(kept.clone());
     let trace = |id, sampled| TraceParent::new([id; 16], [id; 8], sampled);
-    for (n, trace) in [trace(1, true), trace(1, true), trace(2, false), None, trace(3, true)].into_iter().enumerate() {
+    for (n, trace) in
+        [trace(1, true), trace(1, true), trace(2, false), None, trace(3, true)].into_iter().enumerate()
+    {
         rig.source.send_with(login(n), Outgoing { trace, ..Outgoing::default() });
     }
     rig.source.send_with("no login", Outgoing { trace: trace(4, true), ..Outgoing::default() });
@@ -220,7 +222,11 @@ async fn an_observer_is_told_of_each_batch_with_the_recorded_traces_of_its_messa
     let first = &batches[0];
     assert_eq!((first.messages, first.rejected, first.is_settled), (6, 1, true));
     assert_eq!(first.traces, [trace(1, true), trace(3, true), trace(4, true)].map(Option::unwrap));
-    assert!(first.took >= Duration::from_millis(50), "the wait for the second try is in it: {:?}", first.took);
+    assert!(
+        first.took >= Duration::from_millis(50),
+        "the wait for the second try is in it: {:?}",
+        first.took
+    );
     let last = batches.last().unwrap();
     assert!(!last.is_settled && last.traces.is_empty(), "{last:?}");
     assert_eq!(kept.commits.lock().unwrap().len() as u64, rig.stats().commit_micros().count());
