@@ -41,20 +41,20 @@ mod exporting {
     const TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
     const NOT_RECORDED: &str = "Root=1-5759e988-000000000000000000000001;Parent=53995c3f42cd8ad8;Sampled=0";
 
-    /// Paths and bodies.
-    type Requests = Mutex<Vec<(String, Vec<u8>)>>;
+    /// The path of a request, and its body.
+    type Request = (String, Vec<u8>);
 
     /// A collector that keeps what it gets, with what it answers.
     struct Collector {
         address: SocketAddr,
-        requests: Arc<Requests>,
+        requests: Arc<Mutex<Vec<Request>>>,
     }
 
     impl Collector {
         fn start(answer: &'static str) -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = listener.local_addr().unwrap();
-            let requests = Arc::<Requests>::default();
+            let requests = Arc::new(Mutex::new(Vec::new()));
             let kept = requests.clone();
             std::thread::spawn(move || {
                 for stream in listener.incoming().map_while(Result::ok) {
@@ -71,7 +71,7 @@ mod exporting {
         }
     }
 
-    fn answer_all(stream: TcpStream, answer: &str, kept: &Requests) {
+    fn answer_all(stream: TcpStream, answer: &str, kept: &Mutex<Vec<Request>>) {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         let mut stream = stream;
         loop {
