@@ -11,7 +11,7 @@ COPY . .
 ENV SQLX_OFFLINE=true
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --profile dist --locked --package etl-worker --package etl-admin \
+    cargo build --profile dist --locked --package etl-worker --package etl-admin --features etl-worker/otlp \
     && cp target/dist/etl-worker target/dist/etl-admin /usr/local/bin/
 
 # The C library and the root certificates, no shell, no package manager, nobody but user 65532.

@@ -55,6 +55,7 @@ fn check_staged(body: &[u8], key: Option<&str>) {
         key: key.map(Into::into),
         attempt: 1,
         sent_at: Some(UnixMillis::new(0)),
+        trace: None,
         body: Pii::new(body.to_vec()),
         receipt: Receipt::new("receipt"),
     };

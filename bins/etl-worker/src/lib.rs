@@ -8,6 +8,7 @@ pub mod commands;
 pub mod failure;
 pub mod hardening;
 pub mod masking;
+mod monitoring;
 mod patience;
 pub mod policy;
 pub mod progress;

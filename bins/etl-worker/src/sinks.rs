@@ -110,6 +110,11 @@ impl Database {
         either!(self, sink => sink.newest_recipients().await)
     }
 
+    /// The same, to be kept.
+    pub(crate) fn policy_store(&self) -> Arc<dyn PolicyStore> {
+        either!(self, sink => sink.clone())
+    }
+
     /// The rows stored last.
     pub(crate) async fn newest_rows(&self, limit: u32) -> Result<Vec<TextRow>, SinkError> {
         either!(self, sink => sink.newest_rows(limit).await)

@@ -33,6 +33,8 @@ fn row<'s>(stdout: &'s str, place: &str) -> [&'s str; 3] {
     <[&str; 4]>::try_from(cells).map(|[_, bytes, proof, findings]| [bytes, proof, findings]).unwrap()
 }
 
+const ANSWERS: &str = "metrics, /live and /ready";
+
 const WORKERS: [&str; 4] =
     ["worker with a key", "worker without a key", "worker that panics", "worker with refused rows"];
 
@@ -62,7 +64,7 @@ fn is_clean(ended: &Finished, places: &[&str]) {
 #[test]
 fn without_a_leak_nothing_is_found_and_nothing_left() {
     let (ended, directory) = leak_test(&[]);
-    is_clean(&ended, &["SQLite files"]);
+    is_clean(&ended, &["SQLite files", ANSWERS]);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
@@ -127,7 +129,7 @@ fn databases(stdout: &str) -> Vec<String> {
 async fn on_postgres_nothing_is_found_and_nothing_left() {
     let server = TestDatabase::create().await;
     let (ended, _directory) = leak_test(&["--database-url", server.url()]);
-    is_clean(&ended, &["table user_logins", "tables of the schema etl", "sessions of the database"]);
+    is_clean(&ended, &["table user_logins", "tables of the schema etl", "sessions of the database", ANSWERS]);
     // Whether the server's files can be read depends on the machine; that is said, either way.
     for (place, missing) in [
         ("data directory and WAL  ", "not looked at: the server's data directory and WAL, because "),

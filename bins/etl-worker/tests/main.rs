@@ -14,6 +14,8 @@ mod logs;
 #[cfg(test)]
 mod masking;
 #[cfg(test)]
+mod otlp;
+#[cfg(test)]
 mod panics;
 #[cfg(test)]
 mod sealing;
@@ -21,3 +23,5 @@ mod sealing;
 mod start;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod telemetry;

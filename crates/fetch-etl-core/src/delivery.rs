@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Pii, UnixMillis};
+use crate::{Pii, TraceParent, UnixMillis};
 
 /// Proof, in the source's own words, that one delivery was received; the source asks for it back to ack, nack or extend.
 ///
@@ -95,6 +95,8 @@ pub struct Delivery {
     pub attempt: u32,
     /// When the message was sent; `None` where the source does not know, and the time of receipt stands in.
     pub sent_at: Option<UnixMillis>,
+    /// The trace that its sender keeps of it, where there is one.
+    pub trace: Option<TraceParent>,
     /// The message itself.
     pub body: Pii<Vec<u8>>,
     /// What the source wants back.
@@ -123,6 +125,7 @@ mod tests {
             key: Some("person@example.org".into()),
             attempt: 2,
             sent_at: Some(UnixMillis::new(5)),
+            trace: None,
             body: Pii::new(b"203.0.113.7".to_vec()),
             receipt: Receipt::new("secret-handle"),
         };

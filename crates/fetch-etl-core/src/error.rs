@@ -15,6 +15,9 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Retryable, Self::BadRow, Self::Fatal];
+
     /// The name that logs and metrics use.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::Receipt;
+use crate::{Receipt, TraceParent, UnixMillis};
 
 /// The receipts of the messages that came with one receive.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct LeaseGroup {
 #[derive(Debug)]
 struct Slot {
     receipt: Receipt,
+    sent_at: UnixMillis,
+    trace: Option<TraceParent>,
     state: AtomicU8,
     /// Milliseconds from `received_at` to the last moment at which the lease was known to be renewed.
     renewed_ms: AtomicU64,
@@ -30,16 +32,31 @@ const HELD: u8 = 0;
 const SETTLING: u8 = 1;
 const LOST: u8 = 2;
 
+/// What a lease needs to know of a delivery.
+pub(crate) struct Leased {
+    pub(crate) receipt: Receipt,
+    pub(crate) sent_at: UnixMillis,
+    pub(crate) trace: Option<TraceParent>,
+}
+
 impl LeaseGroup {
-    pub(crate) fn new(receipts: Vec<Receipt>) -> Arc<Self> {
-        let slot = |receipt| Slot {
+    pub(crate) fn new(deliveries: Vec<Leased>) -> Arc<Self> {
+        let slot = |Leased { receipt, sent_at, trace }| Slot {
             receipt,
+            sent_at,
+            trace,
             state: AtomicU8::new(HELD),
             renewed_ms: AtomicU64::new(0),
             extending: AtomicBool::new(false),
         };
-        let slots = receipts.into_iter().map(slot).collect();
+        let slots = deliveries.into_iter().map(slot).collect();
         Arc::new(Self { slots, received_at: Instant::now() })
+    }
+
+    /// When the oldest of the messages was sent whose outcome is not known yet.
+    pub(crate) fn oldest_held(&self) -> Option<UnixMillis> {
+        let held = self.slots.iter().filter(|slot| slot.state.load(Relaxed) == HELD);
+        held.map(|slot| slot.sent_at).min()
     }
 }
 
@@ -62,6 +79,11 @@ impl Held {
     /// The source's receipt, for [`MessageSource::extend`](crate::MessageSource::extend).
     pub fn receipt(&self) -> &Receipt {
         &self.slot().receipt
+    }
+
+    /// The trace that the message belongs to.
+    pub(crate) fn trace(&self) -> Option<TraceParent> {
+        self.slot().trace
     }
 
     fn slot(&self) -> &Slot {

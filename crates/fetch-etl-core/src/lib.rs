@@ -44,6 +44,7 @@ mod sink;
 mod source;
 mod stage;
 mod time;
+mod trace;
 mod vault;
 
 pub use batch::{Batch, Masked, Settled, SettledReject, WriteFailure, write};
@@ -72,4 +73,5 @@ pub use source::MockMessageSource;
 pub use source::{AckFailure, ExtendOutcome, MessageSource, QueueDepth, SourceLimits};
 pub use stage::{MAX_BODY_BYTES, Staged, Stager};
 pub use time::UnixMillis;
+pub use trace::TraceParent;
 pub use vault::{SealedDataKey, Vault, VaultEntry};

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use crate::lease::LeaseGroup;
+use crate::lease::{LeaseGroup, Leased};
 use crate::vault::Keeping;
 use crate::{
-    Batch, Decoded, Delivery, EventSchema, Held, KeyOrigin, Masked, Masker, MessageKey, Pii, Receipt, Reject,
+    Batch, Decoded, Delivery, EventSchema, Held, KeyOrigin, Masked, Masker, MessageKey, Pii, Reject,
     RejectReason, Rejected, SealedBody, Sealer, UnixMillis, Vault, VaultEntry,
 };
 
@@ -41,7 +41,7 @@ impl<R> Staged<R> {
     }
 }
 
-/// A delivery without its receipt.
+/// A delivery without what its lease needs.
 struct Message {
     id: Box<str>,
     key: Option<Box<str>>,
@@ -51,10 +51,10 @@ struct Message {
 }
 
 impl Message {
-    fn split(delivery: Delivery) -> (Self, Receipt) {
-        let Delivery { id, key, attempt, sent_at, body, receipt } = delivery;
+    fn split(delivery: Delivery) -> (Self, Leased) {
+        let Delivery { id, key, attempt, sent_at, trace, body, receipt } = delivery;
         let sent_at = sent_at.unwrap_or_else(UnixMillis::now);
-        (Self { id, key, attempt, sent_at, body }, receipt)
+        (Self { id, key, attempt, sent_at, body }, Leased { receipt, sent_at, trace })
     }
 }
 
@@ -88,8 +88,8 @@ impl<S: EventSchema> Stager<S> {
 
     /// Decodes and masks the deliveries of one receive.
     pub fn stage(&self, deliveries: Vec<Delivery>) -> Staged<S::Row> {
-        let (messages, receipts): (Vec<_>, Vec<_>) = deliveries.into_iter().map(Message::split).unzip();
-        let group = LeaseGroup::new(receipts);
+        let (messages, leased): (Vec<_>, Vec<_>) = deliveries.into_iter().map(Message::split).unzip();
+        let group = LeaseGroup::new(leased);
         let mut staged = Staged { batch: Batch::empty(), unknown_fields: 0, non_canonical: 0, group };
         staged.batch.rows.reserve_exact(messages.len());
         for (index, message) in messages.into_iter().enumerate() {

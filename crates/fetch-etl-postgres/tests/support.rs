@@ -204,6 +204,7 @@ fn staged(messages: Vec<Message>, vault: Option<Arc<dyn Vault>>) -> Batch<LoginR
         key: message.key.map(Into::into),
         attempt: message.attempt,
         sent_at: Some(UnixMillis::new(message.sent_at)),
+        trace: None,
         body: Pii::new(message.body.into_bytes()),
         receipt: Receipt::new("receipt"),
     });

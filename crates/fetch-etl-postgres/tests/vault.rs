@@ -233,6 +233,7 @@ async fn masks_that_are_text_have_no_entry() {
         key: None,
         attempt: 1,
         sent_at: None,
+        trace: None,
         body: Pii::new(good("m-1").body.into_bytes()),
         receipt: fetch_etl_core::Receipt::new("receipt"),
     };

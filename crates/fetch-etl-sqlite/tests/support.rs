@@ -115,6 +115,7 @@ pub(crate) fn batch(messages: Vec<Message>) -> Batch<LoginRow> {
         key: message.key.map(Into::into),
         attempt: message.attempt,
         sent_at: Some(UnixMillis::new(message.sent_at)),
+        trace: None,
         body: Pii::new(message.body.into_bytes()),
         receipt: Receipt::new("receipt"),
     });

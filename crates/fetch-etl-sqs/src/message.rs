@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
-use fetch_etl_core::{Delivery, MessageKey, Pii, Receipt, UnixMillis};
+use fetch_etl_core::{Delivery, MessageKey, Pii, Receipt, TraceParent, UnixMillis};
 
 /// The message attribute in which our own redrive states the id that a message had at first.
 ///
@@ -63,6 +63,8 @@ pub(crate) struct Incoming<'a> {
     pub(crate) body: Option<Pii<Vec<u8>>>,
     pub(crate) sent: Option<Cow<'a, str>>,
     pub(crate) count: Option<Cow<'a, str>>,
+    /// Where the message's trace is, as AWS writes it.
+    pub(crate) trace: Option<Cow<'a, str>>,
     pub(crate) attributes: Attributes<'a>,
 }
 
@@ -128,6 +130,7 @@ impl Incoming<'_> {
             body,
             sent: system(MessageSystemAttributeName::SentTimestamp),
             count: system(MessageSystemAttributeName::ApproximateReceiveCount),
+            trace: system(MessageSystemAttributeName::AwsTraceHeader),
             attributes,
         }
     }
@@ -145,11 +148,28 @@ impl Incoming<'_> {
             key,
             attempt: attempt.unwrap_or(1).max(1),
             sent_at,
+            trace: self.trace.and_then(|header| trace_of(&header)),
             // SQS has no empty bodies; should one be missing, staging rejects the empty text.
             body: self.body.unwrap_or_else(|| Pii::new(Vec::new())),
             receipt: Receipt::new(self.receipt?),
         })
     }
+}
+
+/// The place in a trace that an `AWSTraceHeader` names: `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`,
+/// in which OpenTelemetry's trace id is the last two parts of the root. What is not so is no trace.
+fn trace_of(header: &str) -> Option<TraceParent> {
+    let part =
+        |name| header.split(';').find_map(|part| part.trim().split_once('=').filter(|(key, _)| *key == name));
+    let (epoch, rest) = part("Root")?.1.strip_prefix("1-")?.split_once('-')?;
+    let (trace_id, span_id) = (format!("{}{rest}", (epoch.len() == 8).then_some(epoch)?), part("Parent")?.1);
+    let is_sampled = part("Sampled").is_some_and(|(_, sampled)| sampled == "1");
+    let hex = |text: &str, digits| {
+        let is_hex = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hex.then(|| u128::from_str_radix(text, 16).ok()).flatten()
+    };
+    let span_id = u64::try_from(hex(span_id, 16)?).ok()?;
+    TraceParent::new(hex(&trace_id, 32)?.to_be_bytes(), span_id.to_be_bytes(), is_sampled)
 }
 
 #[cfg(test)]
@@ -178,6 +198,33 @@ mod tests {
         let before = message.body.as_ref().unwrap().as_ptr();
         let delivery = Incoming::of_sdk(message, &KeyAttributes::new(None)).into_delivery().unwrap();
         assert_eq!(delivery.body.expose().as_ptr(), before);
+    }
+
+    #[test]
+    fn the_trace_of_a_message_is_read_and_what_is_none_is_no_trace() {
+        use MessageSystemAttributeName::AwsTraceHeader;
+        let trace =
+            |header: &str| received(message().attributes(AwsTraceHeader, header), None).unwrap().trace;
+        let root = "Root=1-5759e988-bd862e3fe1be46a994272793";
+        let expected = |is_sampled| {
+            let trace_id = 0x5759_e988_bd86_2e3f_e1be_46a9_9427_2793_u128.to_be_bytes();
+            TraceParent::new(trace_id, 0x5399_5c3f_42cd_8ad8_u64.to_be_bytes(), is_sampled)
+        };
+        assert!(expected(true).is_some());
+        assert_eq!(trace(&format!("{root};Parent=53995c3f42cd8ad8;Sampled=1")), expected(true));
+        assert_eq!(trace(&format!("Self=x; Sampled=0; Parent=53995c3f42cd8ad8; {root}")), expected(false));
+        for header in [
+            "",
+            root,
+            "Root=1-5759e988-bd862e3fe1be46a994272793é;Parent=53995c3f42cd8ad8",
+            "Root=1-00000000-000000000000000000000000;Parent=53995c3f42cd8ad8",
+            "Root=1-+759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8",
+            "Root=2-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8",
+            "Root=1-5759e988bd862e3f-e1be46a994272793;Parent=53995c3f42cd8ad8",
+            "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=canary@example.org",
+        ] {
+            assert_eq!(trace(header), None, "{header}");
+        }
     }
 
     #[test]

@@ -115,7 +115,7 @@ async fn only_what_is_needed_is_asked_for() {
         r#""MaxNumberOfMessages":7"#,
         r#""WaitTimeSeconds":20"#,
         r#""VisibilityTimeout":40"#,
-        r#""MessageSystemAttributeNames":["SentTimestamp","ApproximateReceiveCount"]"#,
+        r#""MessageSystemAttributeNames":["SentTimestamp","ApproximateReceiveCount","AWSTraceHeader"]"#,
         r#""MessageAttributeNames":["event-id","origin-message-id","origin-sent-timestamp"]"#,
     ] {
         assert!(body.contains(part), "{part} in {body}");

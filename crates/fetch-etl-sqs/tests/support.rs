@@ -121,7 +121,8 @@ pub(crate) fn again(delivery: &Delivery) -> Delivery {
 /// A delivery with a receipt that a test makes up.
 pub(crate) fn with_receipt(handle: &str) -> Delivery {
     let body = Pii::new(Vec::new());
-    Delivery { id: "id".into(), key: None, attempt: 1, sent_at: None, body, receipt: Receipt::new(handle) }
+    let receipt = Receipt::new(handle);
+    Delivery { id: "id".into(), key: None, attempt: 1, sent_at: None, trace: None, body, receipt }
 }
 
 pub(crate) async fn receive(source: &SqsSource) -> Vec<Delivery> {

@@ -51,6 +51,7 @@ fn batch(count: u64) -> Batch<LoginRow> {
         key: None,
         attempt: 1,
         sent_at: Some(UnixMillis::new(0)),
+        trace: None,
         body: Pii::new(LoginEvents.body(n).into_bytes()),
         receipt: Receipt::new(""),
     };

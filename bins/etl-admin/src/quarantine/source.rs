@@ -114,6 +114,7 @@ impl QuarantineSource {
             key: (key.origin() == KeyOrigin::Attribute).then(|| key.as_str().into()),
             attempt,
             sent_at: Some(sent_at),
+            trace: None,
             body,
             receipt: Receipt::new(key.as_str()),
         }))

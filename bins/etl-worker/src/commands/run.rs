@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::cli::RunArgs;
 use crate::failure::{ExitCode, Failure};
+use crate::monitoring::Monitoring;
 use crate::progress::Progress;
 use crate::settings::{Loaded, Settings};
 use crate::sinks::Database;
@@ -40,7 +41,10 @@ pub(super) async fn run_with(
     let sealer = sealing::build(settings.recipient.as_ref())?;
     let vault = sealing::vault(settings.vault.as_ref(), &plan)?;
     let (stats, stop) = stop_on_signal()?;
-    let Some((source, database)) = connect(&settings, &stop).await? else { return Ok(stopped_early()) };
+    let counted = Arc::<Stats>::default();
+    let mut monitoring = Monitoring::start(&settings, counted.clone(), stop.clone()).await?;
+    let connected = connect(&settings, &stop, &mut monitoring).await?;
+    let Some((source, database)) = connected else { return Ok(stopped_early()) };
     let Some(masker) = policy::agree_when_ready(&plan, database.policies(), &stop).await? else {
         return Ok(stopped_early());
     };
@@ -49,13 +53,16 @@ pub(super) async fn run_with(
     }
     recipients::warn_if_changed(&database, sealer.as_ref(), vault.as_ref()).await;
     tell_start(&settings, masker.key_id());
-    let counted = stats.get_or_init(Arc::default).clone();
+    monitoring.agreed(masker.key_id());
+    // Set here and nowhere else, so it is empty until now.
+    let _ = stats.set(counted.clone());
     let _forgetting = sealing::forget_expired_keys(sealer.clone(), vault.clone());
     let progress = if until_empty {
         Progress::bar(counted.clone(), backlog(&*source).await)
     } else {
         Progress::log(counted.clone())
     };
+    let observer = monitoring.observer();
     let pipeline = |masker| {
         let (config, sink) = (settings.pipeline.clone(), database.sink());
         let pipeline = Pipeline::new(config, source.clone(), LoginSchema, wrap(masker), sink);
@@ -66,13 +73,20 @@ pub(super) async fn run_with(
         if let Some(vault) = &vault {
             pipeline = pipeline.with_vault(vault.clone());
         }
+        if let Some(observer) = &observer {
+            pipeline = pipeline.with_observer(observer.clone());
+        }
         pipeline
     };
-    let (summary, failure) = follow_policy(&plan, database.policies(), &stop, masker, pipeline).await;
+    monitoring.running();
+    let (summary, failure) =
+        follow_policy(&plan, database.policies(), &stop, &monitoring, masker, pipeline).await;
+    monitoring.ended();
     drop(progress);
     database.close().await;
     report::log(&summary);
     report::print(&report::of(&summary));
+    monitoring.end().await;
     failure.map_or(Ok(ExitCode::Done), Err)
 }
 
@@ -82,6 +96,7 @@ async fn follow_policy(
     plan: &MaskPlan,
     policies: &dyn PolicyStore,
     stop: &CancellationToken,
+    monitoring: &Monitoring,
     mut masker: Arc<FieldMasker>,
     pipeline: impl Fn(Arc<dyn Masker>) -> Pipeline<LoginSchema>,
 ) -> (Summary, Option<Failure>) {
@@ -94,12 +109,14 @@ async fn follow_policy(
         if error.code != Some(SinkCode::POLICY_CHANGED) {
             return (error.summary, Some(failure()));
         }
+        monitoring.disagreed();
         masker = match policy::agree_when_ready(plan, policies, stop).await {
             Ok(Some(masker)) => masker,
             // It was told to stop just then, and all that it had is given back.
             Ok(None) => return (error.summary, None),
             Err(failure) => return (error.summary, Some(failure)),
         };
+        monitoring.agreed(masker.key_id());
         info!(
             event = "policy_followed",
             key_id = masker.key_id().get(),
@@ -148,10 +165,13 @@ fn stopped_early() -> ExitCode {
 async fn connect(
     settings: &Settings,
     stop: &CancellationToken,
+    monitoring: &mut Monitoring,
 ) -> Result<Option<(Arc<dyn MessageSource>, Database)>, Failure> {
     let Some(database) = Database::open_when_ready(&settings.sink, stop).await? else { return Ok(None) };
-    let source = queue::connect_when_ready(&settings.source, stop).await?;
-    Ok(source.map(|source| (source, database)))
+    monitoring.has_sink(&database);
+    let Some(source) = queue::connect_when_ready(&settings.source, stop).await? else { return Ok(None) };
+    monitoring.has_source(&source);
+    Ok(Some((source, database)))
 }
 
 /// About how many messages there are to work off; 0 where the queue does not tell.

@@ -27,6 +27,8 @@ pub enum Kind {
     Text,
     /// An `http://` or `https://` address.
     HttpUrl,
+    /// An IP address and a port.
+    Socket,
     /// A file's path.
     Path,
     /// Text that is never shown.
@@ -65,6 +67,7 @@ impl fmt::Display for Kind {
         match self {
             Self::Text => f.write_str("text, not empty"),
             Self::HttpUrl => f.write_str("an address, http://… or https://…"),
+            Self::Socket => f.write_str("an IP address and a port, such as 127.0.0.1:9600 or [::]:9600"),
             Self::Path => f.write_str("a file's path"),
             Self::Secret => f.write_str("text, not empty (not shown here: it is a secret)"),
             Self::Bool => f.write_str("true or false"),
@@ -312,6 +315,18 @@ pub static KEYS: &[Key] = &[
         Kind::integer(1, 3_650, " days", ""),
         Integer(35),
         "how long a message is known as written; longer than the queue's and the dead-letter queue's retention together",
+    ),
+    key(
+        "telemetry.listen",
+        Kind::Socket,
+        Unset("no port is opened"),
+        "address of /metrics, /live and /ready over HTTP, for everybody who can reach it",
+    ),
+    key(
+        "telemetry.otlp_endpoint",
+        Kind::HttpUrl,
+        Unset("nothing is sent"),
+        "an OpenTelemetry collector that traces and metrics are sent to by OTLP over HTTP (a build with the feature otlp)",
     ),
 ];
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 
 use config::{Map, Source, Value, ValueKind};
 use toml::de::{DeTable, DeValue};
@@ -111,6 +112,9 @@ fn judge(key: &Key, raw: Raw<'_>) -> Result<ValueKind, String> {
             words.contains(&text).then(|| text.into())
         }
         (Kind::HttpUrl, Raw::Text(text) | Raw::Untyped(text)) => is_http_url(text).then(|| text.into()),
+        (Kind::Socket, Raw::Text(text) | Raw::Untyped(text)) => {
+            text.parse::<SocketAddr>().is_ok().then(|| text.into())
+        }
         (Kind::Text | Kind::Path | Kind::Secret, Raw::Text(text) | Raw::Untyped(text)) => {
             (!text.trim().is_empty()).then(|| text.into())
         }

@@ -22,7 +22,8 @@ pub use errors::{Origin, Problem, SettingsError};
 pub use layers::ENV_PREFIX;
 pub use model::{
     DatabaseKind, DatabaseUrl, KeyPlace, KeySource, LOGIN_FIELDS, MaskingSettings, QueueRef,
-    RecipientSettings, ReplaySettings, Settings, SinkSettings, SourceSettings, VaultSettings,
+    RecipientSettings, ReplaySettings, Settings, SinkSettings, SourceSettings, TelemetrySettings,
+    VaultSettings,
 };
 pub use secret::{HIDDEN, Secret, hide_password};
 pub use show::show;

@@ -1,6 +1,7 @@
 //! The settings as the program uses them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +26,17 @@ pub struct Settings {
     pub recipient: Option<RecipientSettings>,
     /// Who can have masked values back; where nobody can, no value is kept beside its mask.
     pub vault: Option<VaultSettings>,
+    /// What the worker tells about itself, and where.
+    pub telemetry: TelemetrySettings,
+}
+
+/// What the worker tells about itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TelemetrySettings {
+    /// The address of `/metrics`, `/live` and `/ready`; no port is opened without.
+    pub listen: Option<SocketAddr>,
+    /// The collector that traces and metrics are sent to.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// What `etl-admin quarantine replay` needs: the worker's settings but for its queue.

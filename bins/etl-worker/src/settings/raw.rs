@@ -1,5 +1,7 @@
 //! The merged layers as serde reads them: one field for each key of the table, in its type.
 
+use std::net::SocketAddr;
+
 use serde::Deserialize;
 
 use super::secret::Secret;
@@ -16,6 +18,9 @@ pub(crate) struct Raw {
     pub(crate) quarantine: RawQuarantine,
     pub(crate) vault: RawVault,
     pub(crate) ledger: RawLedger,
+    // No key of it has a default, so it may be missing.
+    #[serde(default)]
+    pub(crate) telemetry: RawTelemetry,
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,4 +116,11 @@ pub(crate) struct RawVault {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawLedger {
     pub(crate) retention_days: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawTelemetry {
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) otlp_endpoint: Option<String>,
 }

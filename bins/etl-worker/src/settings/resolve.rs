@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::errors::{Origin, Problem, SettingsError};
 use super::model::{
     DatabaseKind, DatabaseUrl, KeyPlace, KeySource, MaskingSettings, QueueRef, RecipientSettings,
-    ReplaySettings, Settings, SinkSettings, SourceSettings, VaultSettings,
+    ReplaySettings, Settings, SinkSettings, SourceSettings, TelemetrySettings, VaultSettings,
 };
 use super::raw::{Raw, RawPipeline, RawSourceKind, RawTransport};
 use super::secret::Secret;
@@ -48,10 +48,12 @@ impl<'a> Resolver<'a> {
         let sink = self.sink();
         let recipient = self.recipient();
         let vault = self.vault(sink.as_ref(), masking.as_ref());
+        let raw = &self.raw.telemetry;
+        let telemetry = TelemetrySettings { listen: raw.listen, otlp_endpoint: raw.otlp_endpoint.clone() };
         let pipeline = pipeline(&self.raw.pipeline, self.raw.source.max_receivers);
         match (source, masking, sink) {
             (Some(source), Some(masking), Some(sink)) if self.problems.is_empty() => {
-                Ok(Settings { source, pipeline, masking, sink, recipient, vault })
+                Ok(Settings { source, pipeline, masking, sink, recipient, vault, telemetry })
             }
             _ => Err(SettingsError { problems: self.problems }),
         }

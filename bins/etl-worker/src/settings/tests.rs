@@ -81,6 +81,11 @@ fn what_is_wrong_is_said_in_one_line_with_path_expectation_and_place() {
             "[source]\nregion = \" \"\n",
             "source.region: expected text, not empty, found an empty text [etl.toml line 2]",
         ),
+        (
+            "[telemetry]\nlisten = \"localhost:9600\"\n",
+            "telemetry.listen: expected an IP address and a port, such as 127.0.0.1:9600 or [::]:9600, found \"localhost:9600\" \
+             [etl.toml line 2]",
+        ),
     ] {
         assert_eq!(error_of(file), said);
     }

@@ -53,6 +53,7 @@ impl Supply {
             key: None,
             attempt: 1,
             sent_at: Some(UnixMillis::new(1_800_000_000_000)),
+            trace: None,
             body: Pii::new(self.bodies[nth].clone()),
             receipt: Receipt::new("a receipt as long as those of the local queue, more or less"),
         }

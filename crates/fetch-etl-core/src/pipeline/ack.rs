@@ -9,7 +9,9 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::backoff::{Backoff, reject_delay};
+use super::calls::{Caller, Operation};
 use super::context::Context;
+use super::stats::ReturnCause;
 use crate::{AckFailure, Committed, ErrorClass, EventSchema, Returned, Settled, SettledReject};
 
 /// How often an ack is tried. What still is not acked then comes back after its lease and counts as a duplicate.
@@ -18,7 +20,7 @@ const ATTEMPTS: u32 = 6;
 /// One call to the source.
 pub(super) enum Job {
     Ack(Vec<Committed>),
-    Return(Vec<Returned>, Duration),
+    Return(Vec<Returned>, Duration, ReturnCause),
 }
 
 /// Where writers put what is to be acked or returned.
@@ -47,13 +49,18 @@ impl Jobs {
             by_delay.entry(reject_delay(attempt)).or_default().push(returned);
         }
         for (delay, returned) in by_delay {
-            self.give_back(returned, delay).await;
+            self.give_back(returned, delay, ReturnCause::Rejected).await;
         }
     }
 
-    pub(super) async fn give_back(&self, returned: Vec<Returned>, delay: Duration) {
+    /// Gives back what could not be written.
+    pub(super) async fn give_back_unwritten(&self, returned: Vec<Returned>) {
+        self.give_back(returned, Duration::ZERO, ReturnCause::NotWritten).await;
+    }
+
+    async fn give_back(&self, returned: Vec<Returned>, delay: Duration, cause: ReturnCause) {
         for batch in chunks(returned, self.max_batch) {
-            self.send(Job::Return(batch, delay)).await;
+            self.send(Job::Return(batch, delay, cause)).await;
         }
     }
 
@@ -75,29 +82,38 @@ fn chunks<T>(mut items: Vec<T>, size: usize) -> impl Iterator<Item = Vec<T>> {
 
 /// Works until the writers are gone and the queue is empty.
 pub(super) async fn run<S: EventSchema>(ctx: Arc<Context<S>>, jobs: JobQueue) {
+    let (acks, nacks) = (ctx.stats.caller(Operation::Ack), ctx.stats.caller(Operation::Nack));
     loop {
         let job = jobs.lock().await.recv().await;
         match job {
             None => return,
-            Some(Job::Ack(committed)) => ack(&ctx, committed).await,
-            Some(Job::Return(returned, delay)) => give_back(&ctx, returned, delay).await,
+            Some(Job::Ack(committed)) => ack(&ctx, &acks, committed).await,
+            Some(Job::Return(returned, delay, cause)) => {
+                let call = nacks.begin();
+                give_back(&ctx, returned, delay, cause).await;
+                drop(call);
+            }
         }
     }
 }
 
-async fn ack<S: EventSchema>(ctx: &Context<S>, committed: Vec<Committed>) {
+async fn ack<S: EventSchema>(ctx: &Context<S>, calls: &Caller, committed: Vec<Committed>) {
     let all = committed.len();
     let mut pending = committed;
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     for attempt in 1..=ATTEMPTS {
         pending.iter().for_each(Committed::settling);
-        let AckFailure { error, unacked } = match ctx.source.ack(pending).await {
+        let call = calls.begin();
+        let outcome = ctx.source.ack(pending).await;
+        drop(call);
+        let AckFailure { error, unacked } = match outcome {
             Ok(()) => {
                 pending = Vec::new();
                 break;
             }
             Err(failure) => failure,
         };
+        ctx.stats.failures.add(Operation::Ack, error.class());
         pending = unacked;
         pending.iter().for_each(Committed::still_held);
         let give_up =
@@ -109,6 +125,7 @@ async fn ack<S: EventSchema>(ctx: &Context<S>, committed: Vec<Committed>) {
             );
             break;
         }
+        ctx.stats.retries.add(Operation::Ack, error.class());
         debug!(event = "ack_retried", messages = pending.len(), error = %error);
         tokio::select! { () = sleep(backoff.next()) => {}, () = ctx.stop.writing.cancelled() => {} }
     }
@@ -119,13 +136,19 @@ async fn ack<S: EventSchema>(ctx: &Context<S>, committed: Vec<Committed>) {
     ctx.permits.release(all);
 }
 
-async fn give_back<S: EventSchema>(ctx: &Context<S>, returned: Vec<Returned>, delay: Duration) {
+async fn give_back<S: EventSchema>(
+    ctx: &Context<S>,
+    returned: Vec<Returned>,
+    delay: Duration,
+    cause: ReturnCause,
+) {
     let messages = returned.len();
     returned.iter().for_each(Returned::settling);
     if let Err(error) = ctx.source.nack(returned, delay).await {
+        ctx.stats.failures.add(Operation::Nack, error.class());
         warn!(event = "nack_failed", messages, error = %error, "cannot give messages back; they come back when their lease ends");
     }
-    ctx.stats.gave_back(messages);
+    ctx.stats.gave_back(messages, cause);
     ctx.permits.release(messages);
 }
 

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::heartbeat::Leases;
 use super::until_empty::UntilEmpty;
-use super::{Pipeline, PipelineConfig, Stats};
+use super::{Observer, Pipeline, PipelineConfig, Stats};
 use crate::{EventSchema, MessageSource, Rejected, Sink, SinkCode, SinkError, SourceLimits, Stager};
 
 /// What all tasks of one pipeline share.
@@ -17,7 +17,8 @@ pub(super) struct Context<S: EventSchema> {
     pub(super) stager: Stager<S>,
     pub(super) sink: Arc<dyn Sink<S::Row>>,
     pub(super) stats: Arc<Stats>,
-    pub(super) leases: Leases,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) leases: Arc<Leases>,
     pub(super) permits: Permits,
     pub(super) sink_gate: SinkGate,
     pub(super) until_empty: Option<UntilEmpty>,
@@ -26,14 +27,15 @@ pub(super) struct Context<S: EventSchema> {
 
 impl<S: EventSchema> Context<S> {
     pub(super) fn new(pipeline: Pipeline<S>) -> Self {
-        let Pipeline { config, source, stager, sink, stats } = pipeline;
+        let Pipeline { config, source, stager, sink, stats, observer } = pipeline;
         Self {
             limits: source.limits(),
             source,
             stager,
             sink,
             stats,
-            leases: Leases::default(),
+            observer,
+            leases: Arc::default(),
             permits: Permits::new(config.max_in_flight),
             sink_gate: SinkGate::new(),
             until_empty: config.until_empty.then(UntilEmpty::default),

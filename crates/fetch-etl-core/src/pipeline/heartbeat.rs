@@ -8,9 +8,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
+use super::calls::Operation;
 use super::context::Context;
 use crate::lease::LeaseGroup;
-use crate::{EventSchema, ExtendOutcome, Held};
+use crate::{EventSchema, ExtendOutcome, Held, UnixMillis};
 
 /// How many extensions are under way at once: enough for 10,000 messages in batches of ten within a fraction of the shortest
 /// sensible lease.
@@ -18,7 +19,7 @@ const PARALLEL_EXTENDS: usize = 16;
 
 /// All groups of messages that may need renewing. A group whose messages are all settled is dropped by its last token and
 /// disappears here by itself.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Leases(Mutex<VecDeque<Weak<LeaseGroup>>>);
 
 impl Leases {
@@ -35,6 +36,11 @@ impl Leases {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         groups.retain(|group| group.strong_count() > 0);
         groups.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// When the oldest of the messages was sent whose outcome is not known yet.
+    pub(super) fn oldest_held(&self) -> Option<UnixMillis> {
+        self.living().iter().filter_map(|group| group.oldest_held()).min()
     }
 }
 
@@ -99,6 +105,9 @@ async fn ask<S: EventSchema>(ctx: &Context<S>, batch: &[Held], lease: Duration) 
     let outcomes = match ctx.source.extend(batch, granted).await {
         Ok(outcomes) => outcomes,
         Err(error) => {
+            ctx.stats.failures.add(Operation::Extend, error.class());
+            // The next beat asks again, whatever the class is: leases that cannot be kept run out.
+            ctx.stats.retries.add(Operation::Extend, error.class());
             warn!(event = "extend_failed", error = %error, messages = batch.len(), "cannot extend leases; trying again at the next beat");
             return;
         }

@@ -15,9 +15,12 @@
 
 mod ack;
 mod backoff;
+mod calls;
 mod config;
 mod context;
 mod heartbeat;
+mod histogram;
+mod observer;
 mod receive;
 mod stats;
 mod until_empty;
@@ -33,8 +36,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub use calls::Operation;
 pub use config::PipelineConfig;
-pub use stats::{Counter, Stats, Summary};
+pub use histogram::{Histogram, HistogramSnapshot};
+pub use observer::{EndedBatch, Observer};
+pub use stats::{Counter, ReturnCause, Stats, Summary};
 
 use crate::{EventSchema, Masker, MessageSource, Sealer, Sink, SinkCode, Stager, Vault};
 use ack::Jobs;
@@ -64,6 +70,7 @@ pub struct Pipeline<S: EventSchema> {
     stager: Stager<S>,
     sink: Arc<dyn Sink<S::Row>>,
     stats: Arc<Stats>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// Why a pipeline ended by itself, and what it did until then.
@@ -93,7 +100,7 @@ impl<S: EventSchema + 'static> Pipeline<S> {
         sink: Arc<dyn Sink<S::Row>>,
     ) -> Self {
         let stager = Stager::new(schema, masker);
-        Self { config, source, stager, sink, stats: Arc::default() }
+        Self { config, source, stager, sink, stats: Arc::default(), observer: None }
     }
 
     /// Seals the bodies of rejected messages into the quarantine and deletes the messages, instead of leaving them in the queue
@@ -118,6 +125,13 @@ impl<S: EventSchema + 'static> Pipeline<S> {
         self
     }
 
+    /// Tells somebody of each batch.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
     /// The live counters.
     pub fn stats(&self) -> Arc<Stats> {
         self.stats.clone()
@@ -134,6 +148,7 @@ impl<S: EventSchema + 'static> Pipeline<S> {
     /// hands of a part that panicked may stay in flight ([`Summary::in_flight`]) and comes back when its lease ends.
     pub async fn run(self, shutdown: CancellationToken) -> Result<Summary, PipelineError> {
         let ctx = Arc::new(Context::new(self));
+        ctx.stats.watch(&ctx.leases);
         let heartbeat = async {
             // Without it leases run out, so everything goes back while they last.
             if AssertUnwindSafe(heartbeat::run(&ctx)).catch_unwind().await.is_err() {
@@ -145,6 +160,7 @@ impl<S: EventSchema + 'static> Pipeline<S> {
             () = heartbeat => {}
             () = work_and_stop(&ctx, shutdown) => {}
         }
+        ctx.stats.set_receivers(0);
         let mut summary = ctx.stats.summary();
         summary.left_in_queue = ctx.until_empty.as_ref().map_or(0, UntilEmpty::messages_left);
         match ctx.stop.cause() {

@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 
 use super::ack::Jobs;
 use super::backoff::Backoff;
+use super::calls::{Caller, Operation};
 use super::context::Context;
 use crate::stage::unusable_key;
 use crate::{Delivery, ErrorClass, EventSchema, SourceError, Staged};
@@ -35,12 +36,14 @@ pub(super) async fn run<S: EventSchema + 'static>(ctx: Arc<Context<S>>, output: 
             jobs: jobs.clone(),
             grow: grow.clone(),
             active: active.clone(),
+            calls: ctx.stats.caller(Operation::Receive),
         };
         tasks.spawn(receiver.run());
     };
     let mut tasks = JoinSet::new();
     spawn(&mut tasks);
     loop {
+        ctx.stats.set_receivers(tasks.len());
         tokio::select! {
             Some(()) = grown.recv() => {
                 let room = ctx.permits.has_room_for(ctx.limits.max_receive);
@@ -76,6 +79,7 @@ struct Receiver<S: EventSchema> {
     jobs: Jobs,
     grow: mpsc::Sender<()>,
     active: Arc<AtomicUsize>,
+    calls: Arc<Caller>,
 }
 
 impl<S: EventSchema + 'static> Receiver<S> {
@@ -95,6 +99,7 @@ impl<S: EventSchema + 'static> Receiver<S> {
                 None => break,
                 Some(Ok(deliveries)) => {
                     retry.reset();
+                    self.ctx.stats.set_source_down(false);
                     self.pass_on(deliveries).await;
                     if used > 0 {
                         idle.reset();
@@ -134,6 +139,7 @@ impl<S: EventSchema + 'static> Receiver<S> {
             sleep(SETTLE.min(self.ctx.config.shutdown_grace / 2)).await;
         };
         self.ctx.stats.receives.add(1);
+        let _call = self.calls.begin();
         tokio::select! {
             biased;
             result = self.ctx.source.receive(max) => Some(result),
@@ -161,7 +167,7 @@ impl<S: EventSchema + 'static> Receiver<S> {
         ctx.leases.watch(&staged.group);
         // Fails only when the writers are gone, which ends the pipeline.
         if let Err(SendError(staged)) = self.output.send(staged).await {
-            self.jobs.give_back(staged.batch.into_returned(), Duration::ZERO).await;
+            self.jobs.give_back_unwritten(staged.batch.into_returned()).await;
         }
         self.end_if_drained();
     }
@@ -179,10 +185,13 @@ impl<S: EventSchema + 'static> Receiver<S> {
     }
 
     async fn failed(&self, error: &SourceError, retry: &mut Backoff) {
+        self.ctx.stats.set_source_down(true);
+        self.ctx.stats.failures.add(Operation::Receive, error.class());
         if error.class() != ErrorClass::Retryable {
             return self.ctx.stop.source_failed(format!("cannot receive: {error}"));
         }
         self.ctx.stats.receive_retries.add(1);
+        self.ctx.stats.retries.add(Operation::Receive, error.class());
         let wait = retry.next();
         warn!(event = "receive_failed", error = %error, retry_in_ms = wait.as_millis() as u64, "cannot receive; trying again");
         self.pause(wait).await;

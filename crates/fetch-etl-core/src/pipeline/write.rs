@@ -12,7 +12,9 @@ use tracing::{debug, info, warn};
 use super::PipelineConfig;
 use super::ack::Jobs;
 use super::backoff::Backoff;
+use super::calls::{Caller, Operation};
 use super::context::Context;
+use super::observer::EndedBatch;
 use crate::batch::write_checked;
 use crate::{
     Batch, ErrorClass, EventSchema, Masked, RejectReason, Settled, SinkError, Staged, Vault, WriteReport,
@@ -61,15 +63,24 @@ impl<R> Inbox<R> {
 
 /// Writes until the receivers are gone and everything is settled or given back.
 pub(super) async fn run<S: EventSchema>(ctx: Arc<Context<S>>, inbox: SharedInbox<S::Row>, jobs: Jobs) {
+    let calls = ctx.stats.caller(Operation::Write);
     loop {
         let batch = inbox.lock().await.next_batch(&ctx.config).await;
         let Some(batch) = batch else { return };
-        settle(&ctx, Work::new(batch), &jobs).await;
+        let taken_at = Instant::now();
+        ctx.stats.batch_rows.note(batch.len() as u64);
+        let ended = ctx.observer.is_some().then(|| EndedBatch::begin(&batch));
+        let is_settled = settle(&ctx, Work::new(batch, &calls), &jobs).await;
+        let took = taken_at.elapsed();
+        ctx.stats.batch_time.note_time(took);
+        if let Some((observer, ended)) = ctx.observer.as_ref().zip(ended) {
+            observer.batch_ended(&EndedBatch { took, is_settled, ..ended });
+        }
     }
 }
 
-/// Writes one batch, however long it takes, unless the pipeline is told to write no more.
-async fn settle<S: EventSchema>(ctx: &Context<S>, mut work: Work<S::Row>, jobs: &Jobs) {
+/// Writes one batch, however long it takes, unless the pipeline is told to write no more; and says whether all of it is written.
+async fn settle<S: EventSchema>(ctx: &Context<S>, mut work: Work<'_, S::Row>, jobs: &Jobs) -> bool {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
     let mut failing_since = None;
     while !ctx.stop.writing.is_cancelled() {
@@ -88,6 +99,7 @@ async fn settle<S: EventSchema>(ctx: &Context<S>, mut work: Work<S::Row>, jobs: 
                     sink_went_down(ctx, &error);
                 }
                 ctx.stats.write_retries.add(1);
+                ctx.stats.retries.add(Operation::Write, error.class());
                 let wait = backoff.next();
                 debug!(event = "write_retried", error = %error, code = ?error.code(), retry_in_ms = wait.as_millis() as u64);
                 tokio::select! { () = sleep(wait) => {}, () = ctx.stop.writing.cancelled() => {} }
@@ -102,12 +114,14 @@ async fn settle<S: EventSchema>(ctx: &Context<S>, mut work: Work<S::Row>, jobs: 
     }
     // The rest is left to the queue, but what somebody else has already.
     drop_lost(ctx, &mut work);
+    let is_settled = work.lost == 0 && work.pending.iter().all(Batch::is_empty);
     let unwritten: Vec<_> = work.pending.into_iter().flat_map(Batch::into_returned).collect();
     if !unwritten.is_empty() {
         // A receive that is under way would be handed what goes back now, and each delivery counts towards the dead-letter queue.
         ctx.stop.received_all.cancelled().await;
-        jobs.give_back(unwritten, Duration::ZERO).await;
+        jobs.give_back_unwritten(unwritten).await;
     }
+    is_settled
 }
 
 /// Tells the vault what it has now. With duplicates among the rows, or persons who were erased, nobody knows which entries were kept, so
@@ -120,14 +134,15 @@ fn note_kept<R>(part: &Batch<R>, report: WriteReport, vault: Option<&dyn Vault>)
     }
 }
 
-async fn pass_on_settled<R>(work: &mut Work<R>, jobs: &Jobs) {
+async fn pass_on_settled<R>(work: &mut Work<'_, R>, jobs: &Jobs) {
     for settled in work.settled.drain(..) {
         jobs.settle(settled).await;
     }
 }
 
-fn drop_lost<S: EventSchema>(ctx: &Context<S>, work: &mut Work<S::Row>) {
+fn drop_lost<S: EventSchema>(ctx: &Context<S>, work: &mut Work<'_, S::Row>) {
     let lost: usize = work.pending.iter_mut().map(Batch::drop_lost).sum();
+    work.lost += lost;
     ctx.stats.lost(lost);
     ctx.permits.release(lost);
 }
@@ -157,15 +172,18 @@ fn sink_is_settled<S: EventSchema>(ctx: &Context<S>, since: Instant, recovered: 
 ///
 /// Where the sink says that a row is to blame, the part is halved until that row is alone, and it becomes a reject: k bad rows
 /// among n cost O(k·log n) writes, and nothing but themselves.
-struct Work<R> {
+struct Work<'c, R> {
+    calls: &'c Caller,
     pending: Vec<Batch<R>>,
     settled: Vec<Settled>,
     wrote_any: bool,
+    /// Messages whose lease was lost on the way.
+    lost: usize,
 }
 
-impl<R: Send + Sync + 'static> Work<R> {
-    fn new(batch: Batch<R>) -> Self {
-        Self { pending: vec![batch], settled: Vec::new(), wrote_any: false }
+impl<'c, R: Send + Sync + 'static> Work<'c, R> {
+    fn new(batch: Batch<R>, calls: &'c Caller) -> Self {
+        Self { calls, pending: vec![batch], settled: Vec::new(), wrote_any: false, lost: 0 }
     }
 
     /// Writes part after part. Cancel-safe: a part leaves `pending` only when its outcome is known.
@@ -178,13 +196,29 @@ impl<R: Send + Sync + 'static> Work<R> {
             ctx.stats.writes.add(1);
             // A panic is kept to the sink, so that its batch can be given back.
             let writing = AssertUnwindSafe(write_checked(&*ctx.sink, part)).catch_unwind();
+            let asked_at = Instant::now();
+            let call = self.calls.begin();
             let result =
                 writing.await.unwrap_or_else(|_| Err(SinkError::new(ErrorClass::Fatal, SINK_PANICKED)));
-            match result {
-                Ok(report) => self.wrote(report, ctx),
-                Err(error) if error.class() == ErrorClass::BadRow => self.isolate(&error, ctx)?,
-                Err(error) => return Err(error),
+            drop(call);
+            let error = match result {
+                Ok(report) => {
+                    let took = asked_at.elapsed();
+                    ctx.stats.commit_time.note_time(took);
+                    if let Some(observer) = &ctx.observer {
+                        observer.committed(took);
+                    }
+                    self.wrote(report, ctx);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            ctx.stats.failures.add(Operation::Write, error.class());
+            if error.class() != ErrorClass::BadRow {
+                return Err(error);
             }
+            ctx.stats.retries.add(Operation::Write, ErrorClass::BadRow);
+            self.isolate(&error, ctx)?;
         }
         Ok(())
     }
@@ -193,6 +227,9 @@ impl<R: Send + Sync + 'static> Work<R> {
         let Some(part) = self.pending.pop() else { return };
         self.wrote_any = true;
         note_kept(&part, report, ctx.stager.vault());
+        for sealed in part.rejects().iter().filter(|reject| reject.sealed().is_some()) {
+            ctx.stats.count_quarantined(sealed.reject().reason);
+        }
         let settled = part.settle(report);
         ctx.stats.stored(report, settled.quarantined, settled.committed.len());
         self.settled.push(settled);

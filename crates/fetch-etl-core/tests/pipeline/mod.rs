@@ -4,4 +4,5 @@ mod bad_times;
 mod broken_sources;
 mod conservation;
 mod main_path;
+mod numbers;
 mod support;

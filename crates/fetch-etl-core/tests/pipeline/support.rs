@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fetch_etl_core::login::{LoginRow, LoginSchema};
-use fetch_etl_core::pipeline::{Pipeline, PipelineConfig, PipelineError, Stats, Summary};
+use fetch_etl_core::pipeline::{Observer, Pipeline, PipelineConfig, PipelineError, Stats, Summary};
 use fetch_etl_core::{MessageKey, MessageSource, Pii, SealError, SealedBody, Sealer};
 use fetch_etl_testing::{FakeMasker, InMemorySink, InMemorySource, SourceSettings};
 use tokio::task::JoinHandle;
@@ -19,6 +19,7 @@ pub(crate) struct Rig {
     pub(crate) sink: Arc<InMemorySink<LoginRow>>,
     config: PipelineConfig,
     sealer: Option<Arc<dyn Sealer>>,
+    observer: Option<Arc<dyn Observer>>,
     stats: std::sync::Mutex<Option<Arc<Stats>>>,
 }
 
@@ -33,6 +34,7 @@ impl Rig {
             sink: Arc::new(InMemorySink::new()),
             config,
             sealer: None,
+            observer: None,
             stats: std::sync::Mutex::default(),
         }
     }
@@ -48,6 +50,11 @@ impl Rig {
 
     pub(crate) fn with_sealer(mut self) -> Self {
         self.sealer = Some(Arc::new(LengthSealer));
+        self
+    }
+
+    pub(crate) fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -73,6 +80,9 @@ impl Rig {
         let mut pipeline = Pipeline::new(config, source, LoginSchema, Arc::new(FakeMasker), sink);
         if let Some(sealer) = &self.sealer {
             pipeline = pipeline.with_sealer(sealer.clone());
+        }
+        if let Some(observer) = &self.observer {
+            pipeline = pipeline.with_observer(observer.clone());
         }
         *self.stats.lock().unwrap() = Some(pipeline.stats());
         tokio::spawn(pipeline.run(stop))

@@ -80,6 +80,7 @@ proptest! {
             key: key.map(Into::into),
             attempt: 1,
             sent_at: Some(UnixMillis::new(0)),
+            trace: None,
             body: Pii::new(body.into_bytes()),
             receipt: Receipt::new(format!("receipt-{CANARY}")),
         };

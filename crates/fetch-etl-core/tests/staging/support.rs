@@ -57,6 +57,7 @@ pub(super) fn delivery(body: impl Into<Vec<u8>>) -> Delivery {
         key: None,
         attempt: 1,
         sent_at: Some(UnixMillis::new(0)),
+        trace: None,
         body: Pii::new(body.into()),
         receipt: Receipt::new("receipt-1"),
     }

@@ -100,6 +100,7 @@ impl<H: SinkHarness> Workbench<H> {
                 key,
                 attempt: message.attempt,
                 sent_at: Some(message.sent_at),
+                trace: None,
                 body: Pii::new(message.body.into_bytes()),
                 receipt: Receipt::new(""),
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fetch_etl_core::{
     AckFailure, Committed, Delivery, ExtendOutcome, Held, MessageSource, QueueDepth, Returned, SourceError,
-    SourceLimits, UnixMillis,
+    SourceLimits, TraceParent, UnixMillis,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -54,13 +54,15 @@ pub struct Outgoing {
     pub key: Option<String>,
     /// When it was sent; `None` where the queue is one that does not know.
     pub sent_at: Option<UnixMillis>,
+    /// The trace that its sender keeps of it.
+    pub trace: Option<TraceParent>,
     /// How long it stays invisible at first.
     pub delay: Duration,
 }
 
 impl Default for Outgoing {
     fn default() -> Self {
-        Self { key: None, sent_at: Some(UnixMillis::now()), delay: Duration::ZERO }
+        Self { key: None, sent_at: Some(UnixMillis::now()), trace: None, delay: Duration::ZERO }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use fetch_etl_core::{Delivery, ExtendOutcome, Pii, QueueDepth, Receipt, UnixMillis};
+use fetch_etl_core::{Delivery, ExtendOutcome, Pii, QueueDepth, Receipt, TraceParent, UnixMillis};
 use tokio::time::Instant;
 
 use super::Outgoing;
@@ -11,6 +11,7 @@ use super::Outgoing;
 struct Message {
     key: Option<Box<str>>,
     sent_at: Option<UnixMillis>,
+    trace: Option<TraceParent>,
     body: Pii<Vec<u8>>,
     attempt: u32,
     received_at: Option<Instant>,
@@ -41,6 +42,7 @@ impl State {
         let message = Message {
             key: outgoing.key.map(Into::into),
             sent_at: outgoing.sent_at,
+            trace: outgoing.trace,
             body: Pii::new(body),
             attempt: 0,
             received_at: None,
@@ -97,6 +99,7 @@ impl State {
             key: message.key.clone(),
             attempt: message.attempt,
             sent_at: message.sent_at,
+            trace: message.trace,
             body: Pii::new(message.body.expose().clone()),
             receipt: Receipt::new(format!("{number}/{}", message.attempt)),
         };

@@ -62,6 +62,7 @@ fn stage(seen: &[Seen]) -> Staged<()> {
         key: None,
         attempt: seen.attempt,
         sent_at: seen.sent_at,
+        trace: None,
         body: Pii::new(Vec::new()),
         receipt: Receipt::new(seen.handle.as_str()),
     };

@@ -7,6 +7,7 @@ pub(super) mod misdeeds;
 mod places;
 mod postgres;
 mod scenarios;
+mod scraping;
 mod shown;
 mod store;
 mod workers;
@@ -32,6 +33,8 @@ const PLAIN: &str = "plain";
 const PANICKING: &str = "panicking";
 const REFUSED: &str = "refused";
 const PLANTED: &str = "planted";
+
+const ANSWERS: &str = "metrics, /live and /ready";
 
 pub(super) async fn run(args: LeakTestArgs) -> Result<ExitCode, Failure> {
     let stop = signals::cancel_on_signal()
@@ -81,12 +84,20 @@ async fn test(args: &LeakTestArgs, store: &Store, stop: &CancellationToken) -> R
         campaign: &campaign,
         scanner: &scanner,
         queues: &queues,
+        answers: Look::new(&scanner, Place::nowhere(ANSWERS)),
         search: Search::default(),
     };
     let outcome = Box::pin(test.run(seed)).await;
-    let search = test.search;
+    let Test { mut search, answers, .. } = test;
+    search.add(answers);
     queues.shutdown().await;
-    outcome.map(|()| search)
+    outcome?;
+    if search.looked.iter().any(|looked| looked.place.name() == ANSWERS && looked.findings.bytes == 0) {
+        return Err(Failure::failed(
+            "no worker answered over HTTP, so what they tell there was not looked at",
+        ));
+    }
+    Ok(search)
 }
 
 struct Test<'t> {
@@ -96,6 +107,8 @@ struct Test<'t> {
     campaign: &'t Campaign,
     scanner: &'t Scanner,
     queues: &'t Queues,
+    /// What the workers answered over HTTP.
+    answers: Look<'t>,
     search: Search,
 }
 
@@ -127,7 +140,8 @@ impl Test<'_> {
     }
 
     fn look_at(&mut self, ran: &Ran) {
-        let Ran { name, stdout, stderr, .. } = ran;
+        let Ran { name, stdout, stderr, answers, .. } = ran;
+        self.answers.feed(answers);
         self.search.bytes(self.scanner, Place::nowhere(format!("stdout of the {name}")), stdout);
         self.search.bytes(self.scanner, Place::nowhere(format!("stderr of the {name}")), stderr);
     }

@@ -1,13 +1,15 @@
 //! Starting this program as a worker, in an environment of its own, and keeping all that it says.
 
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use fetch_etl_canary::Canaries;
 use fetch_etl_local_sqs::{FaultKind, FaultPlan, LocalSqs, PlanError, QueueConfig, RunningServer};
+use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
+use super::scraping::{self, Address};
 use crate::failure::Failure;
 use crate::settings::ENV_PREFIX;
 
@@ -110,6 +112,8 @@ pub(super) struct Ran {
     pub(super) exit_code: Option<i32>,
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
+    /// What it answered over HTTP.
+    pub(super) answers: Vec<u8>,
 }
 
 impl Ran {
@@ -118,6 +122,7 @@ impl Ran {
         self.exit_code = next.exit_code;
         self.stdout.extend(next.stdout);
         self.stderr.extend(next.stderr);
+        self.answers.extend(next.answers);
     }
 
     /// Whether a log line says this event.
@@ -149,18 +154,41 @@ pub(super) async fn run(
         .env("RUST_LOG", "trace")
         .env("RUST_BACKTRACE", "full")
         .env("ETL_SINK__DATABASE_URL", job.database_url)
+        .env("ETL_TELEMETRY__LISTEN", "127.0.0.1:0")
         .envs(queues.environment(job.queue))
         .envs(job.with.iter().map(|(name, value)| (name, value)));
     // Far longer than it takes; a worker that hangs must end the test all the same.
     let patience = Duration::from_secs(120) + Duration::from_millis(50) * messages;
+    let mut answers = Vec::new();
     let output = tokio::select! {
-        output = tokio::time::timeout(patience, command.output()) => output,
+        output = tokio::time::timeout(patience, look_at_all_it_says(&mut command, &mut answers)) => output,
         () = stop.cancelled() => return Err(Failure::failed("interrupted")),
     };
     let output = output
         .map_err(|_| failed(format!("the worker did not end within {} s", patience.as_secs())))?
         .map_err(|error| failed(format!("the worker cannot be started: {}", error.kind())))?;
-    Ok(Ran { name, exit_code: output.status.code(), stdout: output.stdout, stderr: output.stderr })
+    Ok(Ran { name, exit_code: output.status.code(), stdout: output.stdout, stderr: output.stderr, answers })
+}
+
+/// Runs a worker to its end, and asks over HTTP for all that it tells meanwhile.
+async fn look_at_all_it_says(command: &mut Command, answers: &mut Vec<u8>) -> std::io::Result<Output> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let pipes = child.stdout.take().zip(child.stderr.take());
+    let (mut out, log) = pipes.ok_or(std::io::ErrorKind::BrokenPipe)?;
+    let address = Address::new(None);
+    let ended = async {
+        let mut stdout = Vec::new();
+        let (read, stderr) = tokio::join!(out.read_to_end(&mut stdout), scraping::read_log(log, &address));
+        read?;
+        Ok(Output { status: child.wait().await?, stdout, stderr })
+    };
+    tokio::select! {
+        output = ended => output,
+        never = async {
+            scraping::scrape(&address, answers).await;
+            std::future::pending().await
+        } => never,
+    }
 }
 
 /// What of the user's environment is meant for the user's own worker.
