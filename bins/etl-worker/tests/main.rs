@@ -8,6 +8,8 @@ mod cli;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod leak_test;
 #[cfg(test)]
 mod logs;

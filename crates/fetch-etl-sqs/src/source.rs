@@ -19,6 +19,7 @@ use crate::batch::{self, Outcomes};
 use crate::client::{self, Clients, Target};
 use crate::config::MAX_VISIBILITY;
 use crate::connect::{self, ConnectError, Found};
+use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Reason};
 use crate::message::{self, KeyAttributes};
 
@@ -38,6 +39,8 @@ pub struct SqsSource {
     pub(crate) queue_url: String,
     pub(crate) wait_s: i32,
     pub(crate) lease: Duration,
+    /// Where that is not the service's own address for the region.
+    pub(crate) endpoint: Option<Endpoint>,
     keys: KeyAttributes,
 }
 
@@ -70,6 +73,7 @@ impl SqsSource {
             queue_url: url,
             wait_s: seconds(config.wait_time),
             lease,
+            endpoint: target.endpoint,
             keys: KeyAttributes::new(config.key_attribute),
         })
     }

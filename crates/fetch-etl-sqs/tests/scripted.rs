@@ -18,6 +18,8 @@ pub(crate) struct Call {
 pub(crate) enum Answer {
     /// A status and a body.
     Http(u16, String),
+    /// Success, at that time by the server's clock.
+    Dated(&'static str, &'static str),
     /// An error as SQS sends it.
     Error(u16, &'static str),
     /// Part of an answer, then the connection ends.
@@ -47,6 +49,21 @@ impl Scripted {
         Self::start(move |call| match call.operation.as_str() {
             "GetQueueUrl" => Answer::ok(r#"{"QueueUrl":"http://queue.example/000000000000/logins"}"#),
             "GetQueueAttributes" if call.body.contains("VisibilityTimeout") => {
+                Answer::ok(r#"{"Attributes":{"VisibilityTimeout":"40"}}"#)
+            }
+            _ => script(call),
+        })
+        .await
+    }
+
+    /// The same, and attributes are up to the script where this one is among them.
+    pub(crate) async fn queue_but_for(
+        attribute: &'static str,
+        script: impl Fn(&Call) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(move |call| match call.operation.as_str() {
+            "GetQueueUrl" => Answer::ok(r#"{"QueueUrl":"http://queue.example/000000000000/logins"}"#),
+            "GetQueueAttributes" if !call.body.contains(attribute) => {
                 Answer::ok(r#"{"Attributes":{"VisibilityTimeout":"40"}}"#)
             }
             _ => script(call),
@@ -86,6 +103,7 @@ async fn serve(stream: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Call>>
         log.lock().unwrap().push(call.clone());
         let (status, headers, body) = match script(&call) {
             Answer::Http(status, body) => (status, String::new(), body),
+            Answer::Dated(date, body) => (200, format!("date: {date}\r\n"), body.to_owned()),
             Answer::Error(status, code) => {
                 let headers =
                     format!("x-amzn-query-error: {code};Sender\r\nx-amzn-requestid: 00000000-feed\r\n");
