@@ -273,7 +273,7 @@ fn collect_keys(path: &str, value: &Value, keys: &mut BTreeSet<String>) {
             }
         }
         Value::Array(values) => {
-            values.iter().for_each(|value| collect_keys(&format!("{path}[]"), value, keys))
+            values.iter().for_each(|value| collect_keys(&format!("{path}[]"), value, keys));
         }
         _ => {}
     }
