@@ -10,6 +10,8 @@ use fetch_etl_testing::pages::{self, Block};
 use crate::cli::Cli;
 
 const PROGRAMS: [&str; 2] = ["etl-worker", "etl-admin"];
+/// What runs the rest of its own line.
+const RUNNERS: [&str; 4] = ["sudo", "time", "nice", "exec"];
 /// Where a shell's next command begins.
 const SEPARATORS: [&str; 6] = ["|", "||", "&&", ";", "&", "("];
 
@@ -29,7 +31,9 @@ fn ours(line: &str) -> Vec<Vec<String>> {
         let command = &command[..end];
         if let Some(arguments) = of_cargo(command) {
             found.extend(arguments);
-        } else if let Some(at) = command.iter().position(|word| is_program(word)) {
+        } else if let Some(at) = command.iter().position(|word| is_program(word))
+            && is_run_by(&command[..at])
+        {
             found.push(command[at..].to_vec());
         }
     }
@@ -44,6 +48,18 @@ fn ours(line: &str) -> Vec<Vec<String>> {
 fn is_program(word: &str) -> bool {
     let name = word.rsplit('/').next().unwrap_or_default();
     PROGRAMS.contains(&name) && !word.starts_with("deployment/") && !word.contains('=')
+}
+
+/// Whether what stands before a program runs it: assignments, `sudo`, `docker … run`, `kubectl exec`. Others mean a service or a file of
+/// that name.
+fn is_run_by(before: &[String]) -> bool {
+    let mut words =
+        before.iter().map(String::as_str).skip_while(|word| word.contains('=') || RUNNERS.contains(word));
+    match words.next() {
+        None => true,
+        Some("docker" | "kubectl") => words.any(|word| ["run", "exec"].contains(&word)),
+        Some(_) => false,
+    }
 }
 
 /// `cargo run … -p etl-worker -- ARGUMENTS`; nothing inside where it runs another program, and `None` where it is not cargo.
@@ -110,7 +126,11 @@ fn commands_are_found_however_they_are_called() {
         ("cargo build --release -p etl-worker", &[]),
         ("docker run --rm fetch-etl/etl-worker demo", &["etl-worker demo"]),
         ("kubectl exec deployment/fetch-etl -- /usr/local/bin/etl-worker health", &["etl-worker health"]),
-        ("sudo systemctl restart etl-worker.service", &[]),
+        ("docker compose exec -T worker etl-worker health", &["etl-worker health"]),
+        ("docker build --tag fetch-etl/etl-worker .", &[]),
+        ("sudo etl-worker migrate", &["etl-worker migrate"]),
+        ("sudo systemctl restart etl-worker", &[]),
+        ("install -m 755 target/dist/etl-worker /usr/local/bin/", &[]),
         ("etl-admin keygen > x && etl-worker migrate | cat", &["etl-admin keygen", "etl-worker migrate"]),
         ("X=\"$(etl-admin audit verify)\"", &[]),
     ] {

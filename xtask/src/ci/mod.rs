@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::{Result, cargo, say};
 
 mod demo;
+mod deploy;
 mod migrations;
 mod readme;
 
@@ -18,7 +19,7 @@ const TORTURE: &str = "cargo xtask torture --quick --seed 1";
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     ("formatting", formatting),
     ("Cargo.lock is complete", lock_file),
     ("README's commands are the ones run here", || readme::promises(&[DEMO, TEST])),
@@ -31,6 +32,8 @@ const STEPS: [Step; 12] = [
     ("demo", || demo::shows_what_it_promises(&mut as_typed(DEMO))),
     ("torture", || cargo::run(&mut as_typed(TORTURE))),
     ("tests", || cargo::run(&mut as_typed(TEST))),
+    // Last, because it uses what the tests built.
+    ("deploy/ is readable for those who read it", deploy::is_readable),
 ];
 
 /// Runs all steps, in order, up to the first that fails.
