@@ -23,7 +23,7 @@ fn repository() -> &'static Path {
 /// or handed to something that runs them elsewhere (`docker run … etl-worker …`, `kubectl exec … -- etl-worker …`).
 fn ours(line: &str) -> Vec<Vec<String>> {
     // The shell's own signs stand by themselves, for the splitter takes them for letters.
-    let spaced = line.replace("$(", " ( ").replace(';', " ; ").replace(')', " ; ");
+    let spaced = line.replace("$(", " ( ").replace([';', ')'], " ; ");
     let words = shlex::split(&spaced).unwrap_or_else(|| panic!("no command of a shell: {line}"));
     let mut found = Vec::new();
     for command in words.split(|word| SEPARATORS.contains(&word.as_str())) {
@@ -69,7 +69,7 @@ fn of_cargo(command: &[String]) -> Option<Option<Vec<String>>> {
     let package = rest.iter().position(|word| word == "-p").and_then(|at| rest.get(at + 1));
     let package = package.filter(|package| rest[0] == "run" && is_program(package));
     let arguments = rest.iter().position(|word| word == "--").map_or(&[][..], |at| &rest[at + 1..]);
-    Some(package.map(|package| [&[package.clone()], arguments].concat()))
+    Some(package.map(|package| [std::slice::from_ref(package), arguments].concat()))
 }
 
 fn parse(command: &[String]) -> Result<(), String> {

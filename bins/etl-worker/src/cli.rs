@@ -23,7 +23,8 @@ Examples:
   etl-worker run --config etl.toml --until-empty  work off the queue, then end
   etl-worker leak-test                            look for values where none may be
 
-Exit codes: 0 done, 1 failed at run time, 2 bad command line or configuration, 3 could not check everything."
+Exit codes: 0 done, 1 failed at run time, 2 bad command line or configuration; check also has 3:
+not everything could be checked."
 )]
 pub struct Cli {
     /// What to do.
@@ -60,11 +61,12 @@ Examples:
   etl-worker check --config etl.toml --format json
   etl-worker check --config etl.toml --accept masking-partial --accept queue-visibility-long
 
-Each finding has a code, says what is so, why it matters, and the command or setting that changes it; docs/CHECK.md lists
-them all. Nothing is written, and no message is received.
+Each finding has a code, says what is so, why it matters, and the command or setting that changes
+it; docs/CHECK.md lists them all. Nothing is written, and no message is received.
 
-Exit codes: 0 nothing found, 1 with findings, 2 the configuration is wrong, 3 not everything could be checked: the queue or
-the database cannot be reached, or may not be asked (findings about the rest are shown).")]
+Exit codes: 0 nothing found, 1 with findings, 2 the configuration is wrong, 3 not everything could
+be checked: the queue or the database cannot be reached, or may not be asked (what was found
+elsewhere is shown).")]
     Check(CheckArgs),
     /// Apply the database migrations (run does so too unless sink.migrate = false)
     #[command(after_help = "\

@@ -15,13 +15,12 @@ use serde_json::Value;
 use crate::SqsSource;
 use crate::failure::{Failure, Reason};
 
-const ASKED: [Name; 6] = [
+const ASKED: [Name; 5] = [
     Name::RedrivePolicy,
     Name::MessageRetentionPeriod,
     Name::VisibilityTimeout,
     Name::SqsManagedSseEnabled,
     Name::KmsMasterKeyId,
-    Name::QueueArn,
 ];
 
 /// The `Date` of an answer has whole seconds.
