@@ -3,6 +3,8 @@
 mod actor;
 mod audit;
 mod cli;
+#[cfg(test)]
+mod documented;
 mod erase;
 mod key_file;
 mod key_ids;

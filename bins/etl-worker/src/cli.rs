@@ -1,7 +1,9 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::settings::Inputs;
@@ -21,7 +23,8 @@ Examples:
   etl-worker run --config etl.toml --until-empty  work off the queue, then end
   etl-worker leak-test                            look for values where none may be
 
-Exit codes: 0 done, 1 failed at run time, 2 bad command line or configuration."
+Exit codes: 0 done, 1 failed at run time, 2 bad command line or configuration; check also has 3:
+not everything could be checked."
 )]
 pub struct Cli {
     /// What to do.
@@ -55,16 +58,32 @@ Examples:
     #[command(after_help = "\
 Examples:
   etl-worker check --config etl.toml
-  etl-worker check --config etl.toml --set pipeline.writers=4
+  etl-worker check --config etl.toml --format json
+  etl-worker check --config etl.toml --accept masking-partial --accept queue-visibility-long
 
-Exit codes: 0 nothing found, 1 with findings, 2 the configuration is wrong.")]
-    Check(ConfigArgs),
+Each finding has a code, says what is so, why it matters, and the command or setting that changes
+it; docs/CHECK.md lists them all. Nothing is written, and no message is received.
+
+Exit codes: 0 nothing found, 1 with findings, 2 the configuration is wrong, 3 not everything could
+be checked: the queue or the database cannot be reached, or may not be asked (what was found
+elsewhere is shown).")]
+    Check(CheckArgs),
     /// Apply the database migrations (run does so too unless sink.migrate = false)
     #[command(after_help = "\
 Examples:
   etl-worker migrate --config etl.toml
   DATABASE_URL=postgres://owner@db/logins etl-worker migrate")]
     Migrate(ConfigArgs),
+    /// Ask a worker on this machine whether it is well (for images without curl)
+    #[command(after_help = "\
+Examples:
+  etl-worker health                              as HEALTHCHECK in a Dockerfile
+  etl-worker health --ready --address 127.0.0.1:9600
+
+The worker listens where telemetry.listen says.
+
+Exit codes: 0 it is well, 1 it is not, or nobody answers.")]
+    Health(HealthArgs),
     /// Send made-up logins through real workers, and look for their values wherever none may be
     #[command(after_help = "\
 Examples:
@@ -116,6 +135,44 @@ pub struct RunArgs {
     /// End when the queue is empty, or holds only messages that were rejected
     #[arg(long)]
     pub until_empty: bool,
+}
+
+/// What `check` takes.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// How to tell what was found
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub format: OutputFormat,
+    /// A finding that is meant to be so: it does not count; can be repeated
+    #[arg(long, value_name = "CODE", value_parser = codes(), hide_possible_values = true)]
+    pub accept: Vec<String>,
+}
+
+fn codes() -> PossibleValuesParser {
+    PossibleValuesParser::new(crate::commands::check_codes())
+}
+
+/// What `health` takes.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// Where the worker listens
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9600")]
+    pub address: SocketAddr,
+    /// Ask whether it is ready to work (/ready), not only whether it is alive (/live)
+    #[arg(long)]
+    pub ready: bool,
+}
+
+/// How results are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    Text,
+    /// One JSON object, for programs
+    Json,
 }
 
 /// What `demo` takes.

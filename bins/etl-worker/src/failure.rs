@@ -13,6 +13,8 @@ pub enum ExitCode {
     Failed,
     /// The command line or the configuration is wrong: trying again changes nothing.
     Usage,
+    /// Not everything that was to be checked could be.
+    NotChecked,
 }
 
 impl ExitCode {
@@ -22,6 +24,7 @@ impl ExitCode {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Usage => 2,
+            Self::NotChecked => 3,
         }
     }
 }

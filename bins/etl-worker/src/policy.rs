@@ -139,10 +139,14 @@ async fn put_first(plan: &MaskPlan, store: &dyn PolicyStore) -> Result<Option<Po
     Ok(put)
 }
 
-/// What is compared without writing anything, for `check`: nothing where the policies agree, or where none is written down yet.
-pub(crate) async fn compare(plan: &MaskPlan, store: &dyn PolicyStore) -> Result<(), Disagreement> {
-    let Some(in_force) = store.policy_in_force().await? else { return Ok(()) };
-    plan.masker_for(&in_force.policy).map(|_| ()).map_err(Disagreement::Differs)
+/// What is compared without writing anything, for `check`: the id of the key that is in force, or that would be, where none is yet.
+pub(crate) async fn compare(plan: &MaskPlan, store: &dyn PolicyStore) -> Result<KeyId, Disagreement> {
+    match store.policy_in_force().await? {
+        Some(in_force) => {
+            plan.masker_for(&in_force.policy).map(|_| in_force.policy.key_id).map_err(Disagreement::Differs)
+        }
+        None => Ok(first_policy(plan, store).await?.key_id),
+    }
 }
 
 /// The policy to begin with: with the newest key, or, where rows from before there were policies have an older one of these keys, with

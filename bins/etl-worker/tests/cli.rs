@@ -12,6 +12,7 @@ fn every_command_s_help_has_an_example() {
         &["demo", "--help"],
         &["check", "--help"],
         &["migrate", "--help"],
+        &["health", "--help"],
         &["leak-test", "--help"],
     ] {
         let help = finish(&mut worker(args));

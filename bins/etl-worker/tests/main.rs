@@ -6,7 +6,13 @@ mod check;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod configuration;
+#[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod deploy;
+#[cfg(test)]
+mod health;
 #[cfg(test)]
 mod leak_test;
 #[cfg(test)]

@@ -172,3 +172,19 @@ pub(crate) fn login(user: &str, ip: &str) -> String {
         r#"{{"user_id":"{user}","app_version":"2.3.0","device_type":"ios","ip":"{ip}","locale":"DE","device_id":"593-47-5928"}}"#
     )
 }
+
+/// A call of an SQS server, as a client without signatures makes it.
+pub(crate) fn sqs_call(endpoint: &str, operation: &str, body: &str) {
+    use std::io::Write as _;
+    let address = endpoint.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: {address}\r\nx-amz-target: AmazonSQS.{operation}\r\n\
+         content-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}

@@ -26,6 +26,27 @@ impl UnixMillis {
         self.0
     }
 
+    /// By how many milliseconds our clock is at least ahead of another's; negative where it is behind. 0 where nothing can be said: the
+    /// other was asked between `before` and `after` by our clock, and its time then was between `earliest` and `latest`.
+    ///
+    /// ```
+    /// use fetch_etl_core::UnixMillis;
+    ///
+    /// let at = UnixMillis::new;
+    /// assert_eq!(UnixMillis::ahead(at(100), at(40), at(50), at(120)), 50);
+    /// assert_eq!(UnixMillis::ahead(at(100), at(150), at(160), at(120)), -30);
+    /// assert_eq!(UnixMillis::ahead(at(100), at(115), at(130), at(120)), 0);
+    /// ```
+    pub const fn ahead(before: Self, earliest: Self, latest: Self, after: Self) -> i64 {
+        if latest.0 < before.0 {
+            before.0 - latest.0
+        } else if earliest.0 > after.0 {
+            after.0 - earliest.0
+        } else {
+            0
+        }
+    }
+
     /// Whole UTC days since 1970-01-01; the day before it is −1.
     pub const fn utc_day(self) -> i64 {
         self.0.div_euclid(MILLIS_PER_DAY)

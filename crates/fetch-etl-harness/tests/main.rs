@@ -7,6 +7,8 @@ mod conservation;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod documentation;
+#[cfg(test)]
 mod fatal;
 #[cfg(test)]
 mod fixtures;

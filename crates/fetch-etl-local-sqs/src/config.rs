@@ -53,6 +53,12 @@ impl QueueConfig {
         self.attribute("MaximumMessageSize", bytes.to_string())
     }
 
+    /// What the queue says about encryption with keys of the service; unless it is set, nothing. This server encrypts nothing.
+    #[must_use]
+    pub fn managed_encryption(self, is_on: bool) -> Self {
+        self.attribute("SqsManagedSseEnabled", is_on.to_string())
+    }
+
     /// Where messages go that were received `max_receive_count` times (1 to 1000) without being deleted. That queue
     /// is created with the defaults if it is not configured itself.
     #[must_use]

@@ -73,6 +73,19 @@ impl MasterKey {
         Self::from_bytes(std::mem::take(&mut *bytes))
     }
 
+    /// Whether nobody would get these bytes from a source of random ones: typed text, one byte after the other in steps, few different
+    /// values. Of random bytes, fewer than one in 10¹² looks like this. That others are random cannot be told from them.
+    pub fn looks_made_up(&self) -> bool {
+        let bytes = self.as_bytes();
+        let is_text = bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n'));
+        let step = bytes[1].wrapping_sub(bytes[0]);
+        let is_in_steps = bytes.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step);
+        let mut seen = [false; 256];
+        bytes.iter().for_each(|byte| seen[usize::from(*byte)] = true);
+        let different = seen.iter().filter(|seen| **seen).count();
+        is_text || is_in_steps || different <= Self::MIN_BYTES / 2
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -115,6 +128,18 @@ mod tests {
         assert_eq!(refused(&base64(&GOOD[..31])), MasterKeyError::TooShort { bytes: 31 });
         assert_eq!(refused(&base64(&[7; 32])), MasterKeyError::OneByteRepeated);
         assert_eq!(refused(&base64(&[0; 64])), MasterKeyError::OneByteRepeated);
+    }
+
+    #[test]
+    fn what_is_typed_or_counted_is_told_from_random_bytes() {
+        let key = |bytes: &[u8]| MasterKey::from_bytes(bytes).unwrap();
+        let steps: Vec<u8> = (0..32).map(|index| 5u8.wrapping_add(17u8.wrapping_mul(index))).collect();
+        let few: Vec<u8> = (0..64).map(|index| [0x00, 0xff, 0x81][index * index % 3]).collect();
+        for made_up in [&GOOD[..], b"correct horse battery staple, twice over", &steps, &few] {
+            assert!(key(made_up).looks_made_up());
+        }
+        let random = MasterKey::from_base64("pXhJ8mCf0bQZVnq1k8Gd5sYw2u7TeLrA4oNcHiB9xzM=").unwrap();
+        assert!(!random.looks_made_up());
     }
 
     #[test]

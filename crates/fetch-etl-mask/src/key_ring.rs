@@ -155,6 +155,12 @@ impl KeyRing {
         self.links.last().map_or(KeyId::UNKEYED, |(id, _)| *id)
     }
 
+    /// The ids of keys that [look made up](MasterKey::looks_made_up).
+    pub fn made_up_keys(&self) -> impl Iterator<Item = KeyId> {
+        let made_up = |link: &Link| matches!(link, Link::Key(key) if key.looks_made_up());
+        self.links.iter().filter(move |(_, link)| made_up(link)).map(|(id, _)| *id)
+    }
+
     pub(crate) fn links(&self) -> &[(KeyId, Link)] {
         &self.links
     }
@@ -196,6 +202,13 @@ mod tests {
         assert_eq!(ids(&format!("\n 1 : {A} # old\r\n\r\n7:{B}\r\n")), [1, 7]);
         assert_eq!(ids(&format!("0:sha512\n1:{A}\n")), [0, 1]);
         assert_eq!(ids("0:sha512"), [0]);
+    }
+
+    #[test]
+    fn made_up_keys_are_named_by_their_ids() {
+        let random = "pXhJ8mCf0bQZVnq1k8Gd5sYw2u7TeLrA4oNcHiB9xzM=";
+        let ring = KeyRing::from_text(&format!("0:sha512\n1:{A}\n2:{random}\n3:{B}")).unwrap();
+        assert_eq!(ring.made_up_keys().map(KeyId::get).collect::<Vec<_>>(), [1, 3]);
     }
 
     #[test]

@@ -107,6 +107,11 @@ impl MaskPlan {
         self.ring.as_ref().map_or_else(|| vec![KeyId::UNKEYED], |ring| ring.key_ids().collect())
     }
 
+    /// The ids of keys that [look made up](crate::MasterKey::looks_made_up).
+    pub fn made_up_keys(&self) -> Vec<KeyId> {
+        self.ring.as_ref().map_or_else(Vec::new, |ring| ring.made_up_keys().collect())
+    }
+
     /// The masker with this key in force; `None` where the plan does not have it.
     pub fn masker(&self, in_force: KeyId) -> Option<FieldMasker> {
         let (rules, default) = (self.rules.clone(), self.default.clone());

@@ -88,7 +88,7 @@ mod connect;
 mod endpoint;
 mod failure;
 mod message;
-mod policy;
+mod posture;
 mod redrive;
 mod source;
 
@@ -96,6 +96,6 @@ pub use config::{ConfigError, Credentials, Queue, SqsConfig, Transport};
 pub use connect::{ConnectError, ConnectErrorKind};
 pub use endpoint::InvalidUrl;
 pub use message::{ORIGIN_ATTRIBUTE, ORIGIN_SENT_ATTRIBUTE};
-pub use policy::QueuePolicy;
+pub use posture::{DeadLetterQueue, DeadLetterState, Encryption, QueuePosture};
 pub use redrive::{Received, Redrive, Tally};
 pub use source::SqsSource;

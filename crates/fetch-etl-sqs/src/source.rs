@@ -15,6 +15,7 @@ use crate::calls::{self, Ask, Calls, LeanCalls, Received};
 use crate::client::{self, Clients, Target};
 use crate::config::MAX_VISIBILITY;
 use crate::connect::{self, ConnectError, Found};
+use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Reason};
 use crate::message::KeyAttributes;
 use crate::{SqsConfig, Transport};
@@ -32,6 +33,8 @@ pub struct SqsSource {
     pub(crate) queue_url: String,
     pub(crate) wait_s: i32,
     pub(crate) lease: Duration,
+    /// Where that is not the service's own address for the region.
+    pub(crate) endpoint: Option<Endpoint>,
     calls: Box<dyn Calls>,
 }
 
@@ -70,7 +73,7 @@ impl SqsSource {
             }
             Transport::Sdk => Box::new(clients.calls(ask)),
         };
-        Ok(Self { clients, queue_url: url, wait_s, lease, calls })
+        Ok(Self { clients, queue_url: url, wait_s, lease, endpoint: target.endpoint, calls })
     }
 }
 

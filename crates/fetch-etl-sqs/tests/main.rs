@@ -14,7 +14,7 @@ mod logs;
 #[cfg(test)]
 mod pipeline;
 #[cfg(test)]
-mod policy;
+mod posture;
 #[cfg(test)]
 mod receiving;
 #[cfg(test)]

@@ -28,6 +28,8 @@ impl Call {
 pub(crate) enum Answer {
     /// A status and a body.
     Http(u16, String),
+    /// Success, at that time by the server's clock.
+    Dated(&'static str, &'static str),
     /// An error as SQS sends it.
     Error(u16, &'static str),
     /// A status, headers, and a body that need not be a text.
@@ -70,6 +72,21 @@ impl Scripted {
         .await
     }
 
+    /// The same, and attributes are up to the script where this one is among them.
+    pub(crate) async fn queue_but_for(
+        attribute: &'static str,
+        script: impl Fn(&Call) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(move |call| match call.operation.as_str() {
+            "GetQueueUrl" => Answer::ok(r#"{"QueueUrl":"http://queue.example/000000000000/logins"}"#),
+            "GetQueueAttributes" if !call.body.contains(attribute) => {
+                Answer::ok(r#"{"Attributes":{"VisibilityTimeout":"40"}}"#)
+            }
+            _ => script(call),
+        })
+        .await
+    }
+
     pub(crate) async fn start(script: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -103,6 +120,7 @@ async fn serve(stream: TcpStream, connection: usize, script: Arc<Script>, log: A
         log.lock().unwrap().push(call.clone());
         let (status, headers, body) = match script(&call) {
             Answer::Http(status, body) => (status, String::new(), body.into_bytes()),
+            Answer::Dated(date, body) => (200, format!("date: {date}\r\n"), body.as_bytes().to_vec()),
             Answer::With(status, headers, body) => {
                 let headers = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
                 (status, headers, body)

@@ -7,6 +7,7 @@
 //! | [`InMemorySink`] | a sink with ledger, rows and quarantine, and scripted faults |
 //! | [`FakeMasker`] | a masker without cryptography |
 //! | [`Gate`] | holds a fake up until the test opens it, so that no test needs to sleep |
+//! | [`pages`] | the commands that stand in Markdown pages, for tests of documentation |
 //! | [`proxy`] | a Postgres fault proxy: cuts, delays and resets, before and after a COMMIT is forwarded |
 //! | [`sink_contract`] | what every [`Sink`](fetch_etl_core::Sink) must do, as one suite |
 //! | [`source_contract`] | what every [`MessageSource`](fetch_etl_core::MessageSource) must do, as one suite |
@@ -17,6 +18,7 @@ mod contract;
 mod faults;
 mod gate;
 mod masker;
+pub mod pages;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod proxy;

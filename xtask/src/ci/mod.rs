@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::{Result, cargo, say};
 
 mod demo;
+mod deploy;
 mod migrations;
 mod readme;
 mod security;
@@ -33,6 +34,8 @@ const STEPS: [Step; 13] = [
     ("demo", || demo::shows_what_it_promises(&mut as_typed(DEMO))),
     ("torture", || cargo::run(&mut as_typed(TORTURE))),
     ("tests", || cargo::run(&mut as_typed(TEST))),
+    // Last, because it uses what the tests built.
+    ("deploy/ is readable for those who read it", deploy::is_readable),
 ];
 
 /// Runs all steps, in order, up to the first that fails.

@@ -2,9 +2,12 @@
 
 mod check;
 mod demo;
+mod health;
 mod leak_test;
 mod migrate;
 mod run;
+
+pub(crate) use check::codes as check_codes;
 
 use std::io::Write as _;
 
@@ -48,6 +51,8 @@ fn in_runtime(command: Command) -> Result<ExitCode, Failure> {
             Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Check(args) => Box::pin(check::run(args)).await,
             Command::Migrate(args) => migrate::run(args).await,
+            // It blocks, and there is nothing beside it that waits.
+            Command::Health(args) => health::run(&args),
             Command::LeakTest(args) => Box::pin(leak_test::run(args)).await,
             Command::LeakTestWorker(args) => Box::pin(leak_test::misdeeds::run(&args)).await,
         }
