@@ -22,8 +22,7 @@ impl fmt::Display for Changed {
         let Self { setting, configured, newest } = self;
         write!(
             f,
-            "{setting}: this is the recipient {configured}, and what the database got last is sealed to {newest}; unless somebody changed \
-             it on purpose just now, somebody else did"
+            "{setting} is the recipient {configured}, and what the database got last is sealed to {newest}"
         )
     }
 }

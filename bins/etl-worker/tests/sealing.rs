@@ -93,7 +93,7 @@ async fn another_recipient_than_the_one_that_was_sealed_to_last_is_found_and_war
     let is_found = |vault: &KeyPair, quarantine: &KeyPair| {
         let said = command(&["check"], vault, quarantine).stdout;
         ["vault", "quarantine"]
-            .map(|section| said.contains(&format!("{section}.recipient: this is the recipient")))
+            .map(|section| said.contains(&format!("{section}.recipient is the recipient")))
     };
     for _ in 0..2 {
         let said = run(&ours, &ours);
@@ -130,7 +130,7 @@ async fn another_recipient_of_the_quarantine_is_found_in_an_sqlite_file_as_well(
     };
     server.queue("logins").unwrap().send_many(["no JSON".to_owned()]).unwrap();
     assert_eq!(command(&["run", "--until-empty"], &ours).code, Some(0));
-    let found = "quarantine.recipient: this is the recipient";
+    let found = "quarantine.recipient is the recipient";
     assert!(!command(&["check"], &ours).stdout.contains(found));
     assert!(command(&["check"], &theirs).stdout.contains(found));
     assert!(command(&["run", "--until-empty"], &theirs).stderr.contains("recipient_changed"));

@@ -43,10 +43,10 @@ impl Request {
 
 fn show(deliveries: &[Delivery]) -> String {
     deliveries.iter().fold(String::new(), |mut text, delivery| {
-        let Delivery { id, key, attempt, sent_at, body, receipt } = delivery;
+        let Delivery { id, key, attempt, sent_at, trace, body, receipt } = delivery;
         let _ = write!(
             text,
-            "{id:?} {key:?} {attempt} {sent_at:?} {:?} {:?}; ",
+            "{id:?} {key:?} {attempt} {sent_at:?} {trace:?} {:?} {:?}; ",
             String::from_utf8_lossy(body.expose()),
             receipt.handle()
         );
@@ -118,6 +118,8 @@ async fn messages_of_every_kind_are_read_alike() {
         ("plain", message(&json!({}))),
         ("system attributes", message(&json!({"Attributes": {"SentTimestamp": "1699459200000", "ApproximateReceiveCount": "3", "SenderId": "x"}}))),
         ("odd system attributes", message(&json!({"Attributes": {"SentTimestamp": "yesterday", "ApproximateReceiveCount": "0"}}))),
+        ("a trace", message(&json!({"Attributes": {"AWSTraceHeader": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"}}))),
+        ("no trace", message(&json!({"Attributes": {"AWSTraceHeader": "Root=elsewhere"}}))),
         ("null system attributes", message(&json!({"Attributes": null}))),
         ("key", message(&json!({"MessageAttributes": {"event-id": text("e-1"), "other": text("x")}, "MD5OfMessageAttributes": "wrong"}))),
         ("binary key", message(&json!({"MessageAttributes": {"event-id": {"BinaryValue": "eA==", "DataType": "Binary"}}}))),

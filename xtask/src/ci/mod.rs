@@ -20,7 +20,7 @@ const TORTURE: &str = "cargo xtask torture --quick --seed 1";
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 13] = [
+const STEPS: &[Step] = &[
     ("formatting", formatting),
     ("Cargo.lock is complete", lock_file),
     ("README's commands are the ones run here", || readme::promises(&[DEMO, TEST])),
@@ -42,7 +42,7 @@ const STEPS: [Step; 13] = [
 pub(crate) fn run() -> Result<()> {
     let started = Instant::now();
     let mut times = Vec::new();
-    for (name, step) in STEPS {
+    for &(name, step) in STEPS {
         say("ci", format!("--- {name}"));
         let started = Instant::now();
         step().map_err(|error| format!("{name}: {error}"))?;

@@ -32,6 +32,7 @@ impl Calls for SdkCalls {
             .visibility_timeout(ask.lease_s)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .message_system_attribute_names(MessageSystemAttributeName::AwsTraceHeader)
             .set_message_attribute_names(Some(ask.keys.names()));
         // The answer derives Debug, with the bodies: it is taken apart here and not passed on.
         let answer = request.send().await.map_err(|error| Failure::of(RECEIVE, &error))?;

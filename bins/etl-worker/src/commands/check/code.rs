@@ -128,6 +128,8 @@ codes! {
         "the worker does not start: two kinds of masks in one column would make equal values look different";
     POLICY_NEWER_KEY_WAITS = "policy-newer-key-waits", Masking, Low,
         "a key that was to replace another one protects nothing before the rotation";
+    RECIPIENT_CHANGED = "recipient-changed", Masking, High,
+        "what is sealed from now on can be opened by whoever holds another private key than the one of before";
 
     CLOCK_DIFFERS_FROM_QUEUE = "clock-differs-from-queue", Clock, Medium,
         "AWS refuses requests that are signed some minutes off, and lag and ages in logs and metrics are wrong";

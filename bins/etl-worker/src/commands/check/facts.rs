@@ -1,8 +1,11 @@
 //! What is asked of the queue and of the database.
 
+use std::sync::Arc;
+
 use fetch_etl_core::{ErrorClass, KeyId, MessageSource as _, SinkError};
 use fetch_etl_mask::MaskPlan;
 use fetch_etl_postgres::DatabasePosture;
+use fetch_etl_seal::{EnvelopeSealer, VaultSealer};
 use fetch_etl_sqs::{DeadLetterState, QueuePosture};
 
 use super::code::{self, About};
@@ -10,6 +13,7 @@ use super::finding::{Finding, NotChecked, finding};
 use crate::failure::Failure;
 use crate::policy::{self, Disagreement};
 use crate::queue;
+use crate::recipients::{self, Changed};
 use crate::settings::{Settings, SinkSettings};
 use crate::sinks::{self, Database};
 
@@ -71,12 +75,22 @@ fn unseen_part(queue: &QueuePosture) -> Option<String> {
     ))
 }
 
-pub(super) async fn look_at_database(settings: &SinkSettings, plan: &MaskPlan) -> Seen<DatabasePosture> {
+/// What this worker would do, to be compared with what was done before.
+pub(super) struct Expected<'a> {
+    pub(super) plan: &'a MaskPlan,
+    pub(super) sealer: Option<&'a Arc<EnvelopeSealer>>,
+    pub(super) vault: Option<&'a Arc<VaultSealer>>,
+}
+
+pub(super) async fn look_at_database(
+    settings: &SinkSettings,
+    expected: &Expected<'_>,
+) -> Seen<DatabasePosture> {
     let database = match Database::connect(settings).await {
         Ok(database) => database,
         Err(error) => return Seen::not_usable(About::Database, told(settings, &error)),
     };
-    let seen = match look_into(settings, &database, plan).await {
+    let seen = match look_into(settings, &database, expected).await {
         Ok(seen) => seen,
         Err(error) => Seen::not_usable(About::Database, told(settings, &error)),
     };
@@ -95,12 +109,14 @@ fn told(settings: &SinkSettings, error: &SinkError) -> String {
 async fn look_into(
     settings: &SinkSettings,
     database: &Database,
-    plan: &MaskPlan,
+    expected: &Expected<'_>,
 ) -> Result<Seen<DatabasePosture>, SinkError> {
     let mut findings = Vec::new();
     let words = match look_at_tables(settings, database).await? {
         Tables::Fit => {
-            findings.extend(compare_policies(plan, database).await?);
+            findings.extend(compare_policies(expected.plan, database).await?);
+            let changed = recipients::changed(database, expected.sealer, expected.vault).await?;
+            findings.extend(changed.iter().map(recipient_changed));
             "answers; its tables fit".to_owned()
         }
         Tables::ToCome(words) => words,
@@ -126,6 +142,11 @@ async fn compare_policies(plan: &MaskPlan, database: &Database) -> Result<Option
             Ok(Some(finding(&code::POLICY_DIFFERS, text, hint.unwrap_or_default())))
         }
     }
+}
+
+fn recipient_changed(changed: &Changed) -> Finding {
+    let fix = "where nobody changed it on purpose: put the recipient of before back, and find out who may write the configuration";
+    finding(&code::RECIPIENT_CHANGED, changed.to_string(), fix)
 }
 
 fn newer_key_waits(plan: &MaskPlan, in_force: KeyId) -> Finding {

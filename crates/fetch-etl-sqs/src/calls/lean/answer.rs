@@ -49,9 +49,9 @@ impl<'a> Fields<'a> for Message<'_, 'a> {
             "ReceiptHandle" => incoming.receipt = text(map)?,
             "Body" => incoming.body = map.next_value::<Option<Sensitive>>()?.map(|Sensitive(body)| body),
             "Attributes" => {
-                let System { sent, count } =
+                let System { sent, count, trace } =
                     map.next_value_seed(ReadInto(System::default()))?.unwrap_or_default();
-                (incoming.sent, incoming.count) = (sent, count);
+                (incoming.sent, incoming.count, incoming.trace) = (sent, count, trace);
             }
             "MessageAttributes" => {
                 let stated = Stated { keys, attributes: Attributes::default() };
@@ -71,6 +71,7 @@ impl<'a> Fields<'a> for Message<'_, 'a> {
 struct System<'a> {
     sent: Option<Cow<'a, str>>,
     count: Option<Cow<'a, str>>,
+    trace: Option<Cow<'a, str>>,
 }
 
 impl<'a> Fields<'a> for System<'a> {
@@ -78,6 +79,7 @@ impl<'a> Fields<'a> for System<'a> {
         match name {
             "SentTimestamp" => self.sent = text(map)?,
             "ApproximateReceiveCount" => self.count = text(map)?,
+            "AWSTraceHeader" => self.trace = text(map)?,
             _ => return map.next_value::<IgnoredAny>().map(drop),
         }
         Ok(())

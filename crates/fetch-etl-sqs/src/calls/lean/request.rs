@@ -21,7 +21,8 @@ impl Receive {
         let _ = write!(
             after_max,
             ",\"WaitTimeSeconds\":{},\"VisibilityTimeout\":{},\
-             \"MessageSystemAttributeNames\":[\"SentTimestamp\",\"ApproximateReceiveCount\"],\"MessageAttributeNames\":[",
+             \"MessageSystemAttributeNames\":[\"SentTimestamp\",\"ApproximateReceiveCount\",\"AWSTraceHeader\"],\
+             \"MessageAttributeNames\":[",
             ask.wait_s, ask.lease_s
         );
         for (index, name) in ask.keys.names().iter().enumerate() {
@@ -114,7 +115,7 @@ mod tests {
                 "MaxNumberOfMessages": max,
                 "WaitTimeSeconds": 20,
                 "VisibilityTimeout": 40,
-                "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
+                "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount", "AWSTraceHeader"],
                 "MessageAttributeNames": ["event-id", "origin-message-id", "origin-sent-timestamp"],
             });
             assert_eq!(read(&receive.body(max)), expected);
