@@ -92,8 +92,7 @@ async fn another_recipient_than_the_one_that_was_sealed_to_last_is_found_and_war
     };
     let is_found = |vault: &KeyPair, quarantine: &KeyPair| {
         let said = command(&["check"], vault, quarantine).stdout;
-        ["vault", "quarantine"]
-            .map(|section| said.contains(&format!("{section}.recipient is the recipient")))
+        ["vault", "quarantine"].map(|section| said.contains(&format!("{section}.recipient is the recipient")))
     };
     for _ in 0..2 {
         let said = run(&ours, &ours);
