@@ -257,7 +257,7 @@ fn a_key_comes_from_secrets_manager_or_the_build_says_that_it_cannot() {
     let ended = check(&url, &env);
     if cfg!(feature = "secrets-manager") {
         // Only the queue is not there.
-        assert_eq!(ended.code, Some(1), "{}{}", ended.stdout, ended.stderr);
+        assert_eq!(ended.code, Some(3), "{}{}", ended.stdout, ended.stderr);
         assert!(ended.stdout.contains("masking   hmac-sha512\n"), "{}", ended.stdout);
         let wrong = check(&url, &[env[0], ("ETL_MASKING__KEY_SECRET_FIELD", "other")]);
         assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
@@ -282,7 +282,7 @@ fn a_key_comes_from_a_file_that_kms_decrypts_or_the_build_says_that_it_cannot() 
     std::fs::write(&file, "Y2lwaGVydGV4dA==\n").unwrap();
     let ended = check(&url, &[("ETL_MASKING__KEY_KMS_FILE", file.to_str().unwrap())]);
     if cfg!(feature = "kms") {
-        assert_eq!(ended.code, Some(1), "{}{}", ended.stdout, ended.stderr);
+        assert_eq!(ended.code, Some(3), "{}{}", ended.stdout, ended.stderr);
         assert!(ended.stdout.contains("masking   hmac-sha512\n"), "{}", ended.stdout);
     } else {
         assert_eq!(ended.code, Some(2), "{}", ended.stderr);
@@ -323,6 +323,6 @@ fn a_key_comes_from_a_credential_of_systemd() {
     let directory = directory.path().to_str().unwrap();
     let env = [("ETL_MASKING__KEY_CREDENTIAL", "mask"), ("CREDENTIALS_DIRECTORY", directory)];
     let ended = check("http://127.0.0.1:9", &env);
-    assert_eq!(ended.code, Some(1), "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(ended.code, Some(3), "{}{}", ended.stdout, ended.stderr);
     assert!(ended.stdout.contains("masking   hmac-sha512\n"), "{}", ended.stdout);
 }

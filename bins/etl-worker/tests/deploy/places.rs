@@ -6,7 +6,7 @@ use clap::Parser as _;
 use etl_worker::cli::Cli;
 use serde_json::Value;
 
-use super::{file, has_telemetry, is_key, one, text};
+use super::{file, is_key, one, text};
 
 /// `${NAME:-default}` aside, a path of this repository that is mounted somewhere.
 fn mounted(compose: &Value) -> BTreeSet<String> {
@@ -34,10 +34,8 @@ fn compose_pins_its_images_and_mounts_what_there_is() {
             assert!(port.as_str().unwrap().starts_with("127.0.0.1:"), "{name}: open to the network");
         }
     }
-    let by_telemetry = ["deploy/prometheus", "deploy/grafana"];
     for path in mounted(&compose) {
-        let will_be = by_telemetry.contains(&path.as_str()) && !has_telemetry();
-        assert!(file(&path).exists() || will_be, "{path} is not there");
+        assert!(file(&path).exists(), "{path} is not there");
     }
 }
 
