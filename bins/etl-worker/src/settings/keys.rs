@@ -171,7 +171,7 @@ pub static KEYS: &[Key] = &[
     key(
         "pipeline.max_batch_rows",
         Kind::integer(1, 100_000, "", ""),
-        Integer(5_000),
+        Integer(2_000),
         "most messages of one write",
     ),
     key(

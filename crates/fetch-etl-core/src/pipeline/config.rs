@@ -14,7 +14,7 @@ pub struct PipelineConfig {
     pub max_in_flight: usize,
     /// Most parallel receives. Default 16.
     pub max_receivers: usize,
-    /// Most messages of one write. Default 5,000.
+    /// Most messages of one write. Default 2,000.
     pub max_batch_rows: usize,
     /// Most bytes of message bodies of one write (one message always fits). Default 8 MiB.
     pub max_batch_bytes: usize,
@@ -31,7 +31,7 @@ impl Default for PipelineConfig {
         Self {
             max_in_flight: 10_000,
             max_receivers: 16,
-            max_batch_rows: 5_000,
+            max_batch_rows: 2_000,
             max_batch_bytes: 8 * 1024 * 1024,
             writers: 2,
             shutdown_grace: Duration::from_secs(30),
