@@ -15,7 +15,7 @@ use crate::audit::{AuditEvent, AuditHead, append};
 use crate::erase::{Change, Erasure, change_tombstone, erase, survey, without_rows};
 use crate::error::{Failure, no_answer};
 use crate::policy::put;
-use crate::rotation::Work;
+use crate::rotation::{Work, must_wait};
 use crate::session::{Outcome, Sessions};
 
 /// How often, and after which pause, the right is asked for again.
@@ -114,10 +114,18 @@ impl Maintenance {
     /// the same masks. A person with more than 50,000 rows takes that twice for each 50,000.
     ///
     /// # Errors
-    /// What is done stays done; call it again. Fatal where a rotation of keys was left unfinished, so that it is not known what the
-    /// vault keeps of the person.
+    /// What is done stays done; call it again. Fatal where a rotation of keys was left unfinished and the vault is not empty: what it
+    /// keeps of whom is not known then.
     pub async fn erase(&mut self, user_id: &str) -> Result<Erasure, SinkError> {
         erase(&mut self.connection, user_id).await
+    }
+
+    /// Whether a rotation of keys was left unfinished and the vault is not empty, so that nothing of it may be deleted.
+    ///
+    /// # Errors
+    /// Nothing could be read.
+    pub async fn must_wait_for_rotation(&mut self) -> Result<bool, SinkError> {
+        must_wait(&mut self.connection).await.map_err(without_rows)
     }
 
     /// Puts a policy in force, as [`PolicyStore::put_in_force`](fetch_etl_core::PolicyStore::put_in_force) does, under this right: so no
