@@ -88,6 +88,7 @@ mod schema;
 mod session;
 mod sink;
 mod text;
+mod triggers;
 mod vault;
 
 pub use audit::{AuditEvent, AuditHead, AuditRecord, NotAHead};
