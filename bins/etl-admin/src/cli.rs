@@ -183,7 +183,8 @@ Examples:
 Use the configuration file of the workers: the masks must be the same, and with vault.recipient the
 values are kept in the vault, as a worker would. A message that becomes a row, or was one already,
 is marked as replayed, and its sealed body is deleted. What is rejected again stays open, with its
-new reason. --dry-run writes nothing. It may be stopped at any time, also by kill -9, and run
+new reason. --dry-run writes nothing but the audit's row, which comes before anything is opened (an
+SQLite file has no audit). It may be stopped at any time, also by kill -9, and run
 again: nothing is lost, and nothing is stored twice.
 
 Exit codes: 0 all that this key was to open is replayed, 1 failed, or something of that stays open,
