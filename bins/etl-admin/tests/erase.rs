@@ -157,10 +157,10 @@ async fn who_goes_over_all_masks_is_alone() {
     let mut other = bench.database.connect().await;
     sqlx::raw_sql("SELECT pg_advisory_lock(etl.maintenance_lock())").execute(&mut other).await.unwrap();
     for args in ["--yes", "--lift --yes", "--dry-run"] {
-        finish(&mut bench.erase(args)).expect_error(1, "another etl-admin is erasing or rotating");
+        finish(&mut bench.erase(args)).expect_error(1, "another etl-admin is erasing, rotating or pruning");
     }
     bench.use_two_keys();
-    bench.run("rotate").expect_error(1, "another etl-admin is erasing or rotating");
+    bench.run("rotate").expect_error(1, "another etl-admin is erasing, rotating or pruning");
     assert_eq!(bench.state().await, "1 1 2");
     assert_eq!(bench.one::<i64>("SELECT count(*) FROM etl.audit").await, 0);
     sqlx::raw_sql("SELECT pg_advisory_unlock_all()").execute(&mut other).await.unwrap();

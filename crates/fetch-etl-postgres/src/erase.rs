@@ -312,7 +312,7 @@ async fn shared(
 
 /// While a rotation is unfinished, entries of the vault have masks that rows do not have yet: neither what is the person's can be told,
 /// nor what rows of others lead to. Then nothing is forgotten by which it can be found, and no value deleted.
-async fn refuse_unfinished_rotation(connection: &mut PgConnection) -> Result<(), SinkError> {
+pub(crate) async fn refuse_unfinished_rotation(connection: &mut PgConnection) -> Result<(), SinkError> {
     if !must_wait(connection).await.map_err(without_rows)? {
         return Ok(());
     }

@@ -15,6 +15,7 @@ use crate::audit::{AuditEvent, AuditHead, append};
 use crate::erase::{Change, Erasure, change_tombstone, erase, survey, without_rows};
 use crate::error::{Failure, no_answer};
 use crate::policy::put;
+use crate::prune::{Pruned, prune};
 use crate::rotation::{Work, must_wait};
 use crate::session::{Outcome, Sessions};
 
@@ -22,7 +23,8 @@ use crate::session::{Outcome, Sessions};
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
-/// The right to go over the stored masks as a whole, which one has at a time: an erasure excludes another one, and a rotation of keys.
+/// The right to go over the stored masks as a whole, which one has at a time: an erasure excludes another one, a rotation of keys, and
+/// pruning.
 ///
 /// It ends with its connection, and all work is done on that very connection: so the server does nothing for somebody who has lost it.
 pub struct Maintenance {
@@ -66,7 +68,7 @@ async fn connect_and_lock(sessions: &Sessions) -> Result<PgConnection, SinkError
     }
     Err(SinkError::new(
         ErrorClass::Fatal,
-        "another etl-admin is erasing or rotating in this database: wait until it is done, and run this again",
+        "another etl-admin is erasing, rotating or pruning in this database: wait until it is done, and run this again",
     ))
 }
 
@@ -126,6 +128,22 @@ impl Maintenance {
     /// Nothing could be read.
     pub async fn must_wait_for_rotation(&mut self) -> Result<bool, SinkError> {
         must_wait(&mut self.connection).await.map_err(without_rows)
+    }
+
+    /// Deletes what the vault keeps and no row leads to any more, because rows were deleted; and then the data keys with which nothing
+    /// is sealed that is still there. In batches, each a transaction; interrupted at any point, it goes on when it is called again. Unless
+    /// `really`, nothing is deleted. It reads `user_logins` once for each 200,000 values of the vault.
+    ///
+    /// A row that is written in the very moment in which the last other one with the same value is gone may lose the way back to it.
+    ///
+    /// # Errors
+    /// What is done stays done. Fatal where a rotation of keys was left unfinished.
+    pub async fn prune_vault(
+        &mut self,
+        really: bool,
+        progress: &(dyn Fn(Pruned) + Send + Sync),
+    ) -> Result<Pruned, SinkError> {
+        prune(&mut self.connection, really, progress).await
     }
 
     /// Puts a policy in force, as [`PolicyStore::put_in_force`](fetch_etl_core::PolicyStore::put_in_force) does, under this right: so no

@@ -286,7 +286,7 @@ async fn an_erasure_that_dies_in_the_middle_goes_on() {
     assert_eq!((rows, masked), (2_500, 500), "two batches are done");
     let busy = bench.sink.begin_maintenance().await.unwrap_err();
     assert_eq!(busy.class(), ErrorClass::Fatal);
-    assert!(busy.to_string().starts_with("another etl-admin is erasing or rotating"), "{busy}");
+    assert!(busy.to_string().starts_with("another etl-admin is erasing, rotating or pruning"), "{busy}");
     let kill = "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity
         WHERE application_name = 'fetch-etl-test' AND wait_event_type = 'Lock' AND datname = current_database()";
     bench.execute(kill).await;
