@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn an_id_that_only_the_vault_has_counts() {
-        let (first, newer) = (plan(A, "default", Method::HmacSha512), plan(&format!("2:{B}"), "default", Method::HmacSha512));
+        let (first, newer) =
+            (plan(A, "default", Method::HmacSha512), plan(&format!("2:{B}"), "default", Method::HmacSha512));
         let refused = |vault: &[(KeyId, u64)], reuse| {
             let stored = Stored { rows: &[], vault };
             refuse_reused(&policy(&first), Some(&policy(&newer)), &stored, &first, reuse)

@@ -52,7 +52,11 @@ async fn prune(args: VaultPruneArgs) -> Result<Outcome, Failure> {
     Ok(Outcome::done(format!(
         "deleted {} from the vault that no row leads to any more, and {}\n{}",
         values(done),
-        counted(done.data_keys, "data key that nothing is sealed with", "data keys that nothing is sealed with"),
+        counted(
+            done.data_keys,
+            "data key that nothing is sealed with",
+            "data keys that nothing is sealed with"
+        ),
         head(at)
     )))
 }

@@ -6,10 +6,7 @@ use crate::support::{Bench, finish, login_of};
 #[tokio::test(flavor = "multi_thread")]
 async fn what_retention_leaves_in_the_vault_is_pruned_and_the_audit_knows() {
     let mut bench = Bench::open().await;
-    let logins = vec![
-        login_of("p", "m-1", "203.0.113.1", "d-1"),
-        login_of("q", "m-2", "203.0.113.1", "d-2"),
-    ];
+    let logins = vec![login_of("p", "m-1", "203.0.113.1", "d-1"), login_of("q", "m-2", "203.0.113.1", "d-2")];
     bench.work_with_vault(logins).await;
     bench.execute("UPDATE etl.vault_data_keys SET created_at = created_at - interval '2 days'").await;
     bench.execute("DELETE FROM user_logins WHERE user_id = 'p'").await;
@@ -19,10 +16,16 @@ async fn what_retention_leaves_in_the_vault_is_pruned_and_the_audit_knows() {
     bench.run(&prune("--yes")).expect_usage("--reason");
     let planned = finish(&mut bench.with_reason(&prune("--dry-run"), "retention")).expect(0);
     assert_eq!(planned, "would delete 1 value from the vault that no row leads to any more\n");
-    assert_eq!((bench.one::<i64>(kept).await, bench.one::<i64>("SELECT count(*) FROM etl.audit").await), (3, 0));
+    assert_eq!(
+        (bench.one::<i64>(kept).await, bench.one::<i64>("SELECT count(*) FROM etl.audit").await),
+        (3, 0)
+    );
 
     let done = finish(&mut bench.with_reason(&prune("--yes"), "retention")).expect(0);
-    assert!(done.starts_with("deleted 1 value from the vault that no row leads to any more, and 0 data keys"), "{done}");
+    assert!(
+        done.starts_with("deleted 1 value from the vault that no row leads to any more, and 0 data keys"),
+        "{done}"
+    );
     assert!(head_of(&done).starts_with("2:"), "{done}");
     assert_eq!(bench.one::<i64>(kept).await, 2);
     let audited: String =

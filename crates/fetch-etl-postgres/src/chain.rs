@@ -74,7 +74,10 @@ impl fmt::Display for AuditFinding {
                 )
             }
             Self::Added(what) => {
-                write!(f, "{what} is none of fetch-etl's: it could change rows before they are chained, or keep them out")
+                write!(
+                    f,
+                    "{what} is none of fetch-etl's: it could change rows before they are chained, or keep them out"
+                )
             }
             Self::FunctionReplaced(function) => {
                 write!(

@@ -305,11 +305,13 @@ async fn triggers_and_functions_that_are_not_as_migrated_are_found() {
     };
     for (change, finding) in [
         (
-            "CREATE TRIGGER a_first BEFORE INSERT ON etl.audit FOR EACH ROW EXECUTE FUNCTION theirs()".to_owned(),
+            "CREATE TRIGGER a_first BEFORE INSERT ON etl.audit FOR EACH ROW EXECUTE FUNCTION theirs()"
+                .to_owned(),
             added("the trigger a_first on etl.audit"),
         ),
         (
-            "CREATE TRIGGER chain BEFORE UPDATE ON etl.audit_head FOR EACH ROW EXECUTE FUNCTION theirs()".to_owned(),
+            "CREATE TRIGGER chain BEFORE UPDATE ON etl.audit_head FOR EACH ROW EXECUTE FUNCTION theirs()"
+                .to_owned(),
             added("the trigger chain on etl.audit_head"),
         ),
         (
@@ -318,7 +320,10 @@ async fn triggers_and_functions_that_are_not_as_migrated_are_found() {
         ),
         // Of the same name, and on.
         (
-            again("chain", "BEFORE INSERT ON etl.audit FOR EACH ROW WHEN (false) EXECUTE FUNCTION etl.chain_audit()"),
+            again(
+                "chain",
+                "BEFORE INSERT ON etl.audit FOR EACH ROW WHEN (false) EXECUTE FUNCTION etl.chain_audit()",
+            ),
             off("etl.audit.chain"),
         ),
         (
@@ -326,7 +331,10 @@ async fn triggers_and_functions_that_are_not_as_migrated_are_found() {
             off("etl.audit.chain"),
         ),
         (
-            again("append_only", "BEFORE DELETE ON etl.audit FOR EACH ROW EXECUTE FUNCTION etl.refuse_audit_change()"),
+            again(
+                "append_only",
+                "BEFORE DELETE ON etl.audit FOR EACH ROW EXECUTE FUNCTION etl.refuse_audit_change()",
+            ),
             off("etl.audit.append_only"),
         ),
         (
@@ -352,7 +360,8 @@ async fn triggers_and_functions_that_are_not_as_migrated_are_found() {
         ),
         ("ALTER FUNCTION etl.chain_audit RESET search_path".to_owned(), replaced("etl.chain_audit()")),
         (
-            "ALTER FUNCTION etl.append_audit(text,text,text,text,text,text,bigint) SECURITY INVOKER".to_owned(),
+            "ALTER FUNCTION etl.append_audit(text,text,text,text,text,text,bigint) SECURITY INVOKER"
+                .to_owned(),
             replaced("etl.append_audit(text,text,text,text,text,text,bigint)"),
         ),
     ] {

@@ -46,9 +46,7 @@ async fn an_entry_stays_as_long_as_a_row_leads_to_it_by_either_of_its_masks() {
     assert_eq!(bench.prune(false).await, Pruned { entries: 2, data_keys: 0 });
     assert_eq!(bench.one::<i64>("SELECT count(*) FROM etl.pii_vault").await, 7);
     assert_eq!(bench.prune(true).await, Pruned { entries: 2, data_keys: 0 });
-    let left: String = bench
-        .one("SELECT string_agg(field, ' ' ORDER BY field) FROM etl.pii_vault")
-        .await;
+    let left: String = bench.one("SELECT string_agg(field, ' ' ORDER BY field) FROM etl.pii_vault").await;
     assert_eq!(left, "device_id device_id email ip ip");
     let gone = format!(
         "SELECT count(*) FROM etl.pii_vault WHERE (field, encode(mask, 'hex')) IN (('ip', '{}'), ('device_id', '{}'))",

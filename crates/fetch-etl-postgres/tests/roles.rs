@@ -341,7 +341,8 @@ async fn the_script_calls_nothing_that_somebody_else_put_on_the_path() {
     execute(&mut transaction, DECOYS).await;
     // Whatever is called by its bare name is one of them.
     let mut attempt = transaction.begin().await.unwrap();
-    for called in ["SELECT to_regrole('postgres')", "SELECT format('x', 'y'::name)", "SELECT 1::oid = 1::oid"] {
+    for called in ["SELECT to_regrole('postgres')", "SELECT format('x', 'y'::name)", "SELECT 1::oid = 1::oid"]
+    {
         let mut one = attempt.begin().await.unwrap();
         let error = one.execute(called).await.unwrap_err();
         assert!(error.to_string().contains("the decoy runs as"), "{called}: {error}");
@@ -369,10 +370,7 @@ async fn who_may_create_roles_and_owns_nothing_makes_them_with_the_script() {
     let mut connection = role.connect(&bench.database).await;
     for _ in 0..2 {
         execute(&mut connection, &renamed.sql(SCRIPT)).await;
-        assert_eq!(
-            renamed.groups(&mut bench.outside).await,
-            ["etl_analyst", "etl_reveal", "etl_writer"]
-        );
+        assert_eq!(renamed.groups(&mut bench.outside).await, ["etl_analyst", "etl_reveal", "etl_writer"]);
         assert_eq!(renamed.rights(&mut bench.outside).await, [""; 0]);
     }
     connection.close().await.unwrap();
