@@ -40,6 +40,12 @@ pub(crate) fn unsaid(failure: Failure) -> Failure {
     Failure { text, ..failure }
 }
 
+/// The same for what is not shown anyway.
+pub(crate) fn unopened(failure: Failure) -> Failure {
+    let text = format!("nothing is opened, for the audit could not be written: {failure}");
+    Failure { text, ..failure }
+}
+
 fn clean(name: &str) -> String {
     name.trim().chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect()
 }

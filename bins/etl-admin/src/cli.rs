@@ -12,7 +12,9 @@ mod masks;
 mod people;
 
 pub(crate) use masks::{PolicyCommand, PolicySetArgs, PolicyShowArgs, RotateArgs};
-pub(crate) use people::{AuditCommand, AuditListArgs, AuditVerifyArgs, EraseArgs, Level, RevealArgs};
+pub(crate) use people::{
+    AuditCommand, AuditListArgs, AuditVerifyArgs, EraseArgs, Level, RevealArgs, VaultCommand, VaultPruneArgs,
+};
 
 /// Keys, the quarantine, dead letters and personal data: what an operator of etl-worker does by hand.
 #[derive(Debug, Parser)]
@@ -110,6 +112,9 @@ the queue; 2 bad command line or configuration.")]
     /// Erase a person: their masks and the values behind them go, and a tombstone keeps out what is still to come
     #[command(after_help = people::ERASE_HELP)]
     Erase(EraseArgs),
+    /// Delete what the vault keeps of rows that are gone
+    #[command(subcommand)]
+    Vault(VaultCommand),
     /// Look at who revealed and erased what, and check that nobody changed that
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -183,7 +188,8 @@ Examples:
 Use the configuration file of the workers: the masks must be the same, and with vault.recipient the
 values are kept in the vault, as a worker would. A message that becomes a row, or was one already,
 is marked as replayed, and its sealed body is deleted. What is rejected again stays open, with its
-new reason. --dry-run writes nothing. It may be stopped at any time, also by kill -9, and run
+new reason. --dry-run writes nothing but the audit's row, which comes before anything is opened (an
+SQLite file has no audit). It may be stopped at any time, also by kill -9, and run
 again: nothing is lost, and nothing is stored twice.
 
 Exit codes: 0 all that this key was to open is replayed, 1 failed, or something of that stays open,
@@ -373,7 +379,7 @@ mod tests {
             if command.has_subcommands() {
                 command.get_subcommands().for_each(check);
             }
-            let is_group = ["quarantine", "policy", "audit"].contains(&command.get_name());
+            let is_group = ["quarantine", "policy", "audit", "vault"].contains(&command.get_name());
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(is_group || help.starts_with("Examples:\n  etl-admin "), "{}", command.get_name());
             assert!(help.lines().all(|line| line.chars().count() <= 99), "{}", command.get_name());
@@ -420,6 +426,11 @@ mod tests {
             ("etl-admin erase --user u --reason ticket --dry-run", true),
             ("etl-admin erase --user u --reason ticket --dry-run --yes", false),
             ("etl-admin erase --user u --reason ticket --yes --lift", true),
+            ("etl-admin vault prune --reason retention", false),
+            ("etl-admin vault prune --yes", false),
+            ("etl-admin vault prune --reason retention --yes", true),
+            ("etl-admin vault prune --reason retention --dry-run", true),
+            ("etl-admin vault prune --reason retention --yes --dry-run", false),
             ("etl-admin audit verify", true),
             ("etl-admin audit verify --expect-head 17", false),
             ("etl-admin keygen", true),

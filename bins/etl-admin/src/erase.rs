@@ -56,6 +56,9 @@ async fn dry_run(
     let tombstone = if known { "there is a tombstone already" } else { "would leave a tombstone" };
     let mut text = format!("{user}: {tombstone}\n");
     push(&mut text, "would clear", "would delete", &would);
+    if maintenance.must_wait_for_rotation().await.map_err(|error| store.failure(error))? {
+        text.push_str("not before the rotation of keys is finished that was begun: etl-admin rotate\n");
+    }
     text.push_str(&unsearchable(store).await?);
     Ok(Outcome::done(text))
 }
@@ -91,6 +94,10 @@ async fn erase(
     })?;
     let tombstone = if new { "left a tombstone" } else { "there was a tombstone already" };
     let mut text = format!("{}: {tombstone}\n", harmless(&request.args.user));
+    if !new {
+        // An earlier one may have been interrupted, and did some of it.
+        text.push_str("of this run:\n");
+    }
     push(&mut text, "cleared", "deleted", &erased);
     text.push_str(&unsearchable(store).await?);
     text.push_str(&head(at));

@@ -41,7 +41,7 @@ fn pair(private: &Path, public: &Path) -> Result<Outcome, Failure> {
     Ok(Outcome::done(format!(
         "private key  {private}
   Keep it away from the workers, and keep a second copy: without it nobody can open what was sealed.
-  etl-admin quarantine replay --private-key {private} … uses it.
+  etl-admin quarantine replay and reveal use it: --private-key {private}
 
 public key   {public}  (recipient {id})
   Give it to every worker, in its configuration file:
@@ -50,6 +50,11 @@ public key   {public}  (recipient {id})
     recipient_file = \"{public}\"
 
   From its next start on, a worker keeps rejected messages sealed to this key, and deletes them from the queue.
+
+    [vault]
+    recipient_file = \"{public}\"
+
+  It keeps masked values sealed to this key, for etl-admin reveal. A pair of its own for each lets different people open them.
 "
     )))
 }

@@ -17,6 +17,7 @@ mod redrive;
 mod reveal;
 mod rotate;
 mod store;
+mod vault;
 mod words;
 
 use std::io::Write as _;
@@ -95,6 +96,7 @@ fn in_runtime(command: Command) -> Result<Outcome, Failure> {
             Command::Redrive(args) => Box::pin(redrive::run(args)).await,
             Command::Reveal(args) => Box::pin(reveal::run(args)).await,
             Command::Erase(args) => Box::pin(erase::run(args)).await,
+            Command::Vault(command) => Box::pin(vault::run(command)).await,
             Command::Audit(command) => Box::pin(audit::run(command)).await,
         }
     });

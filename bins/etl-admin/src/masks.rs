@@ -5,7 +5,7 @@ use std::sync::Arc;
 use etl_worker::failure::Failure;
 use etl_worker::settings::{DatabaseKind, MaskingSettings, SinkSettings};
 use etl_worker::{masking, sinks};
-use fetch_etl_core::{MaskPolicy, PolicyInForce, PolicyStore, Rotation, SinkError};
+use fetch_etl_core::{KeyId, MaskPolicy, PolicyInForce, PolicyStore, Rotation, SinkError};
 use fetch_etl_mask::MaskPlan;
 use fetch_etl_postgres::{Maintenance, PostgresSink};
 
@@ -36,6 +36,22 @@ impl Masks {
                 let (policies, rotation) = (sink.clone(), sink);
                 Ok(Self { settings, plan, policies, rotation, postgres: None })
             }
+        }
+    }
+
+    /// What the vault keeps, by key.
+    pub(crate) async fn vault_by_key(&self) -> Result<Vec<(KeyId, u64)>, Failure> {
+        match &self.postgres {
+            Some(sink) => sink.vault_by_key().await.map_err(|error| self.failure(&error)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The key that a rotation was to bring everything up to, where one was left unfinished. Only beside a vault it matters.
+    pub(crate) async fn unfinished_rotation(&self) -> Result<Option<KeyId>, Failure> {
+        match &self.postgres {
+            Some(sink) => sink.unfinished_rotation().await.map_err(|error| self.failure(&error)),
+            None => Ok(None),
         }
     }
 

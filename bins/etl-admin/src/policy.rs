@@ -8,7 +8,7 @@ use fetch_etl_core::MaskPolicy;
 
 use crate::Outcome;
 use crate::cli::{PolicyCommand, PolicySetArgs, PolicyShowArgs};
-use crate::key_ids;
+use crate::key_ids::{self, Stored};
 use crate::masks::Masks;
 
 pub(crate) async fn run(command: PolicyCommand) -> Result<Outcome, Failure> {
@@ -48,6 +48,18 @@ fn words(policy: &MaskPolicy) -> String {
     )
 }
 
+/// That a rotation which was left unfinished can still be finished under the new policy.
+async fn refuse_to_strand_a_rotation(masks: &Masks) -> Result<(), Failure> {
+    match masks.unfinished_rotation().await? {
+        Some(target) if !masks.plan.key_ids().contains(&target) => Err(Failure::failed(format!(
+            "a rotation to the key {} is unfinished, and the configuration does not have that key: it could never be finished",
+            target.get()
+        ))
+        .hint("finish it first: etl-admin rotate, with the key file that it was begun with")),
+        _ => Ok(()),
+    }
+}
+
 async fn set(args: PolicySetArgs) -> Result<Outcome, Failure> {
     let settings = Loaded::read(&args.config.inputs())?.replay()?;
     let masks = Masks::open(&settings.masking, settings.sink).await?;
@@ -65,7 +77,10 @@ async fn set(args: PolicySetArgs) -> Result<Outcome, Failure> {
     let mut text = format!("{}\n", differences.join("\n"));
     let rows = masks.rotation.rows_by_key().await.map_err(told)?;
     let current = in_force.as_ref().map(|in_force| &in_force.policy);
-    key_ids::refuse_reused(&policy, current, &rows, &masks.plan, args.reuse_key_id)?;
+    let vault = masks.vault_by_key().await?;
+    let stored = Stored { rows: &rows, vault: &vault };
+    key_ids::refuse_reused(&policy, current, &stored, &masks.plan, args.reuse_key_id)?;
+    refuse_to_strand_a_rotation(&masks).await?;
     if args.dry_run {
         text.push_str(
             "would put the policy of the configuration in force; rows that are stored keep their masks\n",

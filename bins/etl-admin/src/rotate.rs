@@ -17,7 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Outcome;
 use crate::cli::RotateArgs;
-use crate::key_ids;
+use crate::key_ids::{self, Stored};
 use crate::masks::Masks;
 use crate::words::counted;
 
@@ -40,6 +40,7 @@ pub(crate) async fn run(args: RotateArgs) -> Result<Outcome, Failure> {
     let stop = signals::cancel_on_signal()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {}", error.kind())))?;
     let mut maintenance = masks.begin_maintenance().await?;
+    refuse_changed(&masks, in_force.as_ref()).await?;
     put_in_force(&masks, maintenance.as_mut(), in_force, target).await?;
     let shown = Shown::new(rows.to_do);
     let progress = |progress| shown.note(progress);
@@ -94,7 +95,8 @@ fn refuse_untrue_ids(
     // Without a policy nobody but workers of before have written, all with these keys or none.
     if let (Some(in_force), Some(policy)) = (in_force, masks.plan.policy(remasker.target())) {
         let in_force = Some(&in_force.policy);
-        key_ids::refuse_reused(&policy, in_force, &rows.by_key, &masks.plan, reuse)?;
+        let stored = Stored { rows: &rows.by_key, vault: &rows.vault };
+        key_ids::refuse_reused(&policy, in_force, &stored, &masks.plan, reuse)?;
     }
     key_ids::refuse_left_behind(&rows.by_key, &remasker.origins(), &masks.plan, rows.unnamed)
 }
@@ -112,12 +114,25 @@ async fn put_in_force(
     let policy = masks.plan.policy(target).ok_or_else(|| Failure::failed("there is no key"))?;
     let replaces = in_force.map(|in_force| in_force.version);
     let put = masks.put_in_force(maintenance, &policy, replaces).await?;
-    put.map(drop).ok_or_else(|| Failure::failed("somebody else changed the policy just now: run it again"))
+    put.map(drop).ok_or_else(changed)
+}
+
+/// That the policy in force is still the one that was looked at before there was the right to go over all masks.
+async fn refuse_changed(masks: &Masks, known: Option<&PolicyInForce>) -> Result<(), Failure> {
+    let now = masks.policies.policy_in_force().await.map_err(|error| masks.failure(&error))?;
+    let version = |in_force: Option<&PolicyInForce>| in_force.map(|in_force| in_force.version);
+    if version(now.as_ref()) == version(known) { Ok(()) } else { Err(changed()) }
+}
+
+fn changed() -> Failure {
+    Failure::failed("somebody else changed the policy just now: run it again")
 }
 
 /// What there is in the table.
 struct Rows {
     by_key: Vec<KeyRows>,
+    /// What the vault keeps, by key.
+    vault: Vec<(KeyId, u64)>,
     /// The key of rows without an id.
     unnamed: Option<KeyId>,
     to_do: u64,
@@ -128,6 +143,7 @@ struct Rows {
 impl Rows {
     async fn count(masks: &Masks, remasker: &Remasker, unnamed: Option<KeyId>) -> Result<Self, Failure> {
         let by_key = masks.rotation.rows_by_key().await.map_err(|error| masks.failure(&error))?;
+        let vault = masks.vault_by_key().await?;
         let origins = remasker.origins();
         let is_origin = |key: &Option<KeyId>| key.or(unnamed).is_some_and(|key| origins.contains(&key));
         let of = |rows: &dyn Fn(&Option<KeyId>) -> bool| {
@@ -135,7 +151,7 @@ impl Rows {
         };
         let to_do = of(&is_origin);
         let left_out = of(&|key| !is_origin(key) && *key != Some(remasker.target()));
-        Ok(Self { by_key, unnamed, to_do, left_out })
+        Ok(Self { by_key, vault, unnamed, to_do, left_out })
     }
 
     fn plan(&self, in_force: Option<&PolicyInForce>, target: KeyId) -> String {

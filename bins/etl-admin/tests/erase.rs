@@ -73,6 +73,24 @@ async fn neither_a_redelivery_nor_a_replay_nor_a_rotation_brings_a_person_back()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_rotation_is_to_be_finished_first() {
+    let mut bench = Bench::open().await;
+    bench.work_with_vault(vec![of_person("m-1", "d-1")]).await;
+    bench.execute("INSERT INTO etl.rotation (target_key_id) VALUES (2)").await;
+    let planned = finish(&mut bench.erase("--dry-run")).expect(0);
+    assert!(planned.contains("not before the rotation of keys is finished"), "{planned}");
+    let said = finish(&mut bench.erase("--yes")).expect_error(1, "a rotation of keys is unfinished");
+    assert!(said.contains("the tombstone is left"), "{said}");
+    assert_eq!(bench.state().await, "1 1 2");
+    // As it says.
+    bench.use_two_keys();
+    bench.run("rotate").expect(0);
+    let done = finish(&mut bench.erase("--yes")).expect(0);
+    assert!(done.contains("deleted 2 values from the vault\n"), "{done}");
+    assert_eq!(bench.state().await, "1 0 0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_person_who_comes_back_is_let_in_again() {
     let mut bench = Bench::open().await;
     let done = finish(&mut bench.erase("--yes")).expect(0);
@@ -124,7 +142,10 @@ async fn a_killed_erasure_goes_on_when_it_is_run_again() {
     bench.work_with_vault(vec![of_person("late", "d-late")]).await;
     assert_eq!(bench.state().await, format!("{} 300 300", ROWS + 1), "the tombstone is there already");
     let done = finish(&mut bench.erase("--yes")).expect(0);
-    assert!(done.contains("cleared the masks of 300 rows\ndeleted 300 values from the vault\n"), "{done}");
+    assert!(
+        done.contains("of this run:\ncleared the masks of 300 rows\ndeleted 300 values from the vault\n"),
+        "{done}"
+    );
     assert_eq!(bench.state().await, format!("{} 0 0", ROWS + 1));
     bench.run("audit verify").expect(0);
 }
@@ -136,10 +157,10 @@ async fn who_goes_over_all_masks_is_alone() {
     let mut other = bench.database.connect().await;
     sqlx::raw_sql("SELECT pg_advisory_lock(etl.maintenance_lock())").execute(&mut other).await.unwrap();
     for args in ["--yes", "--lift --yes", "--dry-run"] {
-        finish(&mut bench.erase(args)).expect_error(1, "another etl-admin is erasing or rotating");
+        finish(&mut bench.erase(args)).expect_error(1, "another etl-admin is erasing, rotating or pruning");
     }
     bench.use_two_keys();
-    bench.run("rotate").expect_error(1, "another etl-admin is erasing or rotating");
+    bench.run("rotate").expect_error(1, "another etl-admin is erasing, rotating or pruning");
     assert_eq!(bench.state().await, "1 1 2");
     assert_eq!(bench.one::<i64>("SELECT count(*) FROM etl.audit").await, 0);
     sqlx::raw_sql("SELECT pg_advisory_unlock_all()").execute(&mut other).await.unwrap();

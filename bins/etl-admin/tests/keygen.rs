@@ -28,7 +28,9 @@ fn a_pair_fits_together_and_says_where_it_belongs() {
     let recipient = Recipient::from_text(&fs::read_to_string(&public).unwrap()).unwrap();
     assert_eq!(recipient.id(), pair.recipient().id());
     assert!(said.contains(&format!("recipient {}", recipient.id())), "{said}");
-    assert!(said.contains("recipient_file = \"recipient.pub\""), "{said}");
+    for section in ["[quarantine]", "[vault]"] {
+        assert!(said.contains(&format!("    {section}\n    recipient_file = \"recipient.pub\"\n")), "{said}");
+    }
     assert!(!said.contains(private_text.trim().rsplit(':').next().unwrap()), "{said}");
 }
 

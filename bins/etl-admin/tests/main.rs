@@ -23,3 +23,5 @@ mod reveal;
 mod sqlite;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod vault;

@@ -68,6 +68,29 @@ async fn what_an_older_version_rejected_goes_through_the_rules_of_this_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replay_opens_nothing_that_the_audit_does_not_know_of() {
+    let mut bench = Bench::open().await;
+    bench.refuse(vec![refused(Some("a")), refused(Some("b"))]).await;
+    bench.replay("--all --dry-run").expect(0);
+    bench.replay("--key a").expect(0);
+    let audited: String = bench
+        .one("SELECT string_agg(concat_ws('|', action, subject, reason, entries), ';' ORDER BY seq) FROM etl.audit")
+        .await;
+    let subject = format!("rejected messages sealed to {}", bench.pair.recipient().id());
+    assert_eq!(
+        audited,
+        format!("replay|{subject}|quarantine replay --dry-run|2;replay|{subject}|quarantine replay|1")
+    );
+    bench.execute("ALTER FUNCTION etl.append_audit RENAME TO another").await;
+    bench.execute("CREATE FUNCTION etl.append_audit(text, text, text, text, text, text, bigint, OUT seq bigint, OUT hash bytea)
+        LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION USING ERRCODE = ''42501''; END'").await;
+    for args in ["--all", "--all --dry-run"] {
+        bench.replay(args).expect_error(1, "nothing is opened, for the audit could not be written");
+    }
+    assert_eq!((bench.rows().await, bench.states().await.as_str()), (1, "open:1 replayed:1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_producers_key_stays_a_producers_key() {
     let mut bench = Bench::open().await;
     bench.refuse(vec![sent_days_ago(3, refused(Some("order-17")))]).await;

@@ -55,10 +55,10 @@ async fn a_worker_with_another_policy_refuses_to_start_until_it_is_put_in_force(
         "{}",
         shown.stdout
     );
-    // Not under an id that rows have; a key's id is all that tells their masks apart.
+    // Not under the id of the key in force; a key's id is all that tells masks apart.
     for arguments in [&["policy", "set", "--yes"][..], &["policy", "set", "--yes", "--reuse-key-id"]] {
         let refused = done(admin(&stage, &other, arguments), 1);
-        assert!(refused.stderr.contains("300 rows have already the key id 1"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("the key id 1 is that of another key"), "{}", refused.stderr);
     }
     let Masking::Hmac { key_hex, domain, .. } = other else { unreachable!("it was made above") };
     let other = Masking::Hmac { key_hex, domain, key_id: 7 };

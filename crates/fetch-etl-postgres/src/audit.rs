@@ -11,21 +11,10 @@ use crate::PostgresSink;
 use crate::chain::{AuditVerdict, Chain};
 use crate::columns::millis_of;
 use crate::error::Failure;
+use crate::triggers;
 
 /// Rows of one page.
 const PAGE: i64 = 1_000;
-
-/// The tables of the audit and the triggers that keep it, each of them always on.
-const TRIGGERS: [(&str, &str); 8] = [
-    ("etl.audit", "chain"),
-    ("etl.audit", "head_follows"),
-    ("etl.audit", "append_only"),
-    ("etl.audit", "no_truncate"),
-    ("etl.audit_head", "is_a_row"),
-    ("etl.audit_head", "forward_only"),
-    ("etl.audit_head", "no_delete"),
-    ("etl.audit_head", "no_truncate"),
-];
 
 /// Something that is to be known later. The database adds when it was, and as which role.
 #[derive(Debug, Clone, Copy)]
@@ -226,29 +215,12 @@ async fn verify(connection: &mut PgConnection, expected: Option<AuditHead>) -> s
             break;
         }
     }
-    for trigger in triggers_off(&mut transaction).await? {
-        chain.off(trigger);
+    for finding in triggers::findings(&mut transaction).await? {
+        chain.found(finding);
     }
     let head = sqlx::query!("SELECT seq, hash FROM etl.audit_head").fetch_optional(&mut *transaction).await?;
     transaction.rollback().await?;
     Ok(chain.end(head.map(|head| (head.seq, head.hash))))
-}
-
-async fn triggers_off(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
-    let (tables, triggers): (Vec<_>, Vec<_>) = TRIGGERS.into_iter().unzip();
-    sqlx::query_scalar!(
-        r#"SELECT wanted.table_name || '.' || wanted.trigger_name AS "name!"
-        FROM unnest($1::text[], $2::text[]) AS wanted (table_name, trigger_name)
-        WHERE NOT EXISTS (
-            SELECT FROM pg_trigger AS t
-            WHERE t.tgrelid = to_regclass(wanted.table_name) AND t.tgname = wanted.trigger_name::name AND t.tgenabled = 'A'
-        )
-        ORDER BY 1"#,
-        &tables as &[&str],
-        &triggers as &[&str]
-    )
-    .fetch_all(connection)
-    .await
 }
 
 /// The rows behind this one; the very first number there is cannot be behind any, and is never used.

@@ -29,8 +29,13 @@ pub enum AuditFinding {
     OtherHead(i64),
     /// The row is not the one that was expected: the chain was forged from there or before.
     Unexpected(i64),
-    /// This trigger, of this table, is missing or switched off: what came in or was changed meanwhile, nothing kept out.
+    /// This trigger, of this table, is missing, switched off, or another than it was: what came in or was changed meanwhile, nothing
+    /// kept out.
     TriggerOff(String),
+    /// This trigger or rule is none of ours.
+    Added(String),
+    /// This function is another than it was.
+    FunctionReplaced(String),
 }
 
 impl fmt::Display for AuditFinding {
@@ -64,7 +69,21 @@ impl fmt::Display for AuditFinding {
             Self::TriggerOff(trigger) => {
                 write!(
                     f,
-                    "the trigger {trigger} is missing or switched off: rows could be changed, or put in with a chain of their own"
+                    "the trigger {trigger} is missing, switched off or replaced: rows could be changed, or put in with a chain of \
+                     their own"
+                )
+            }
+            Self::Added(what) => {
+                write!(
+                    f,
+                    "{what} is none of fetch-etl's: it could change rows before they are chained, or keep them out"
+                )
+            }
+            Self::FunctionReplaced(function) => {
+                write!(
+                    f,
+                    "the function {function} is not the one that fetch-etl made: rows could be put in with a chain of their own, or \
+                     kept out"
                 )
             }
         }
@@ -138,12 +157,7 @@ impl Chain {
         self.verdict
     }
 
-    /// What keeps the audit from being changed was found to be off.
-    pub(crate) fn off(&mut self, trigger: String) {
-        self.found(AuditFinding::TriggerOff(trigger));
-    }
-
-    fn found(&mut self, finding: AuditFinding) {
+    pub(crate) fn found(&mut self, finding: AuditFinding) {
         if self.verdict.findings.len() < MAX_FINDINGS {
             self.verdict.findings.push(finding);
         } else {

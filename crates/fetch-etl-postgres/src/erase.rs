@@ -7,6 +7,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::audit::{AuditEvent, AuditHead, append};
 use crate::error::Failure;
+use crate::rotation::must_wait;
 
 /// Rows that are looked for at once: bounds the memory that a person with very many rows takes.
 const ROUND: i64 = 50_000;
@@ -72,7 +73,6 @@ struct MaskedRow {
     place: String,
     masked_ip: Option<String>,
     masked_device_id: Option<String>,
-    mask_key_id: Option<i32>,
 }
 
 impl MaskedRow {
@@ -96,6 +96,7 @@ struct Entry {
 }
 
 pub(crate) async fn erase(connection: &mut PgConnection, user_id: &str) -> Result<Erasure, SinkError> {
+    refuse_unfinished_rotation(connection).await?;
     let mut done = Erasure::default();
     let mut kept = HashSet::new();
     // Where the rows were of which none could be cleared.
@@ -133,7 +134,6 @@ async fn erase_round(
     done: &mut Erasure,
 ) -> Result<HashSet<(String, Vec<u8>)>, SinkError> {
     let entries = entries_of(connection, rows).await.map_err(without_rows)?;
-    refuse_unfinished_rotation(connection, rows, &entries).await?;
     let shared = shared(connection, user_id, &entries).await.map_err(without_rows)?;
     let is_doomed = |entry: &Entry| !shared.contains(&(entry.field.clone(), entry.mask.clone()));
     let doomed: Vec<_> = entries.into_iter().filter(is_doomed).collect();
@@ -217,7 +217,6 @@ pub(crate) async fn survey(connection: &mut PgConnection, user_id: &str) -> sqlx
             place: String::new(),
             masked_ip: row.masked_ip,
             masked_device_id: row.masked_device_id,
-            mask_key_id: None,
         })
         .collect();
     let entries = entries_of(connection, &rows).await?;
@@ -237,7 +236,7 @@ async fn masked_rows(
 ) -> sqlx::Result<Vec<MaskedRow>> {
     sqlx::query_as!(
         MaskedRow,
-        r#"SELECT tableoid::bigint AS "table!", ctid::text AS "place!", masked_ip, masked_device_id, mask_key_id FROM user_logins
+        r#"SELECT tableoid::bigint AS "table!", ctid::text AS "place!", masked_ip, masked_device_id FROM user_logins
         WHERE user_id = $1 AND (masked_ip IS NOT NULL OR masked_device_id IS NOT NULL) LIMIT $2"#,
         user_id,
         most
@@ -311,39 +310,15 @@ async fn shared(
     Ok(entries.iter().filter(is_theirs).map(|entry| (entry.field.clone(), entry.mask.clone())).collect())
 }
 
-/// A rotation that was left unfinished has given entries masks that rows do not have yet. Where one of the person's masks is of an
-/// older key and leads nowhere, its entry may be among those: then nothing must be forgotten by which it can be found.
-async fn refuse_unfinished_rotation(
-    connection: &mut PgConnection,
-    rows: &[MaskedRow],
-    entries: &[Entry],
-) -> Result<(), SinkError> {
-    let found: HashSet<(&str, &str)> =
-        entries.iter().map(|entry| (&*entry.field, &*entry.found_by)).collect();
-    let leads_nowhere = |row: &&MaskedRow| row.masks().any(|mask| !found.contains(&mask));
-    let mut keys: Vec<i32> = rows.iter().filter(leads_nowhere).filter_map(|row| row.mask_key_id).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let unfinished = sqlx::query_scalar!(
-        r#"SELECT EXISTS (
-            SELECT FROM etl.policy_in_force() AS p
-            WHERE EXISTS (SELECT FROM unnest($1::integer[]) AS k (id) WHERE k.id <> p.key_id)
-                AND EXISTS (SELECT FROM etl.pii_vault AS v WHERE v.mask_key_id = p.key_id AND v.sealed_mask IS NOT NULL)
-        ) AS "unfinished!""#,
-        &keys
-    )
-    .fetch_one(connection)
-    .await
-    .map_err(without_rows)?;
-    if !unfinished {
+/// While a rotation is unfinished, entries of the vault have masks that rows do not have yet: neither what is the person's can be told,
+/// nor what rows of others lead to. Then nothing is forgotten by which it can be found, and no value deleted.
+pub(crate) async fn refuse_unfinished_rotation(connection: &mut PgConnection) -> Result<(), SinkError> {
+    if !must_wait(connection).await.map_err(without_rows)? {
         return Ok(());
     }
     Err(SinkError::new(
         ErrorClass::Fatal,
-        "a rotation of keys is unfinished, and what the vault keeps of this person cannot be found before it is finished: \
+        "a rotation of keys is unfinished, and what the vault keeps of whom cannot be told before it is finished: \
          run `etl-admin rotate` to its end, and then this again",
     ))
 }

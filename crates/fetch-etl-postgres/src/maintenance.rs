@@ -15,14 +15,16 @@ use crate::audit::{AuditEvent, AuditHead, append};
 use crate::erase::{Change, Erasure, change_tombstone, erase, survey, without_rows};
 use crate::error::{Failure, no_answer};
 use crate::policy::put;
-use crate::rotation::Work;
+use crate::prune::{Pruned, prune};
+use crate::rotation::{Work, must_wait};
 use crate::session::{Outcome, Sessions};
 
 /// How often, and after which pause, the right is asked for again.
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
-/// The right to go over the stored masks as a whole, which one has at a time: an erasure excludes another one, and a rotation of keys.
+/// The right to go over the stored masks as a whole, which one has at a time: an erasure excludes another one, a rotation of keys, and
+/// pruning.
 ///
 /// It ends with its connection, and all work is done on that very connection: so the server does nothing for somebody who has lost it.
 pub struct Maintenance {
@@ -66,7 +68,7 @@ async fn connect_and_lock(sessions: &Sessions) -> Result<PgConnection, SinkError
     }
     Err(SinkError::new(
         ErrorClass::Fatal,
-        "another etl-admin is erasing or rotating in this database: wait until it is done, and run this again",
+        "another etl-admin is erasing, rotating or pruning in this database: wait until it is done, and run this again",
     ))
 }
 
@@ -114,10 +116,34 @@ impl Maintenance {
     /// the same masks. A person with more than 50,000 rows takes that twice for each 50,000.
     ///
     /// # Errors
-    /// What is done stays done; call it again. Fatal where a rotation of keys was left unfinished, so that it is not known what the
-    /// vault keeps of the person.
+    /// What is done stays done; call it again. Fatal where a rotation of keys was left unfinished and the vault is not empty: what it
+    /// keeps of whom is not known then.
     pub async fn erase(&mut self, user_id: &str) -> Result<Erasure, SinkError> {
         erase(&mut self.connection, user_id).await
+    }
+
+    /// Whether a rotation of keys was left unfinished and the vault is not empty, so that nothing of it may be deleted.
+    ///
+    /// # Errors
+    /// Nothing could be read.
+    pub async fn must_wait_for_rotation(&mut self) -> Result<bool, SinkError> {
+        must_wait(&mut self.connection).await.map_err(without_rows)
+    }
+
+    /// Deletes what the vault keeps and no row leads to any more, because rows were deleted; and then the data keys with which nothing
+    /// is sealed that is still there. In batches, each a transaction; interrupted at any point, it goes on when it is called again. Unless
+    /// `really`, nothing is deleted. It reads `user_logins` once for each 200,000 values of the vault.
+    ///
+    /// A row that is written in the very moment in which the last other one with the same value is gone may lose the way back to it.
+    ///
+    /// # Errors
+    /// What is done stays done. Fatal where a rotation of keys was left unfinished.
+    pub async fn prune_vault(
+        &mut self,
+        really: bool,
+        progress: &(dyn Fn(Pruned) + Send + Sync),
+    ) -> Result<Pruned, SinkError> {
+        prune(&mut self.connection, really, progress).await
     }
 
     /// Puts a policy in force, as [`PolicyStore::put_in_force`](fetch_etl_core::PolicyStore::put_in_force) does, under this right: so no

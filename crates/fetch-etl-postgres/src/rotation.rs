@@ -58,6 +58,35 @@ impl Rotation for PostgresSink {
     }
 }
 
+impl PostgresSink {
+    /// The key that a rotation was to bring everything up to which was left unfinished, where there is one.
+    ///
+    /// # Errors
+    /// Nothing could be read.
+    pub async fn unfinished_rotation(&self) -> Result<Option<KeyId>, SinkError> {
+        let mut connection = self.sessions.connect_alone().await?;
+        let query = sqlx::query_scalar!("SELECT target_key_id FROM etl.rotation");
+        let target = self.sessions.patiently(query.fetch_optional(&mut connection)).await?;
+        connection.close().await.map_err(Failure::from)?;
+        Ok(target.map(KeyId::new))
+    }
+
+    /// The key ids of what the vault keeps, and how many values there are of each. It reads the whole vault.
+    ///
+    /// # Errors
+    /// Nothing could be read.
+    pub async fn vault_by_key(&self) -> Result<Vec<(KeyId, u64)>, SinkError> {
+        let mut connection = self.sessions.connect_alone().await?;
+        let query = sqlx::query!(
+            r#"SELECT mask_key_id, count(*) AS "values!" FROM etl.pii_vault GROUP BY mask_key_id ORDER BY mask_key_id"#
+        );
+        let counted = query.fetch_all(&mut connection).await.map_err(Failure::from)?;
+        connection.close().await.map_err(Failure::from)?;
+        let of = |row: i64| u64::try_from(row).unwrap_or_default();
+        Ok(counted.into_iter().map(|row| (KeyId::new(row.mask_key_id), of(row.values))).collect())
+    }
+}
+
 /// A rotation, on the connection that holds the right to it.
 pub(crate) struct Work<'a> {
     pub(crate) maintenance: &'a mut Maintenance,
@@ -87,12 +116,28 @@ struct Step {
 impl Work<'_> {
     pub(crate) async fn run(mut self) -> Result<RotationProgress, SinkError> {
         self.maintenance.limit_statements(true).await?;
+        self.note(true).await?;
         if self.vault().await? && self.rows().await? {
+            self.note(false).await?;
             self.done.finished = true;
         }
         // All is done: where this does not work, neither does what comes next, and says so.
         let _ = self.maintenance.limit_statements(false).await;
         Ok(self.done)
+    }
+
+    /// Writes down that it is unfinished, before anything is changed; or that it is finished, after everything was.
+    async fn note(&mut self, unfinished: bool) -> Result<(), SinkError> {
+        let target = self.remask.target();
+        let mut tries = 0;
+        loop {
+            let patience = self.maintenance.patience();
+            let outcome = timeout(patience, note(self.maintenance.connection(), target, unfinished)).await;
+            match self.maintenance.judge(outcome) {
+                Ok(()) => return Ok(()),
+                Err(error) => self.prepare_another_try(error, &mut tries).await?,
+            }
+        }
     }
 
     fn origins(&self) -> Vec<i32> {
@@ -203,6 +248,30 @@ impl Work<'_> {
             }
         }
     }
+}
+
+async fn note(connection: &mut PgConnection, target: KeyId, unfinished: bool) -> sqlx::Result<()> {
+    if unfinished {
+        sqlx::query!(
+            "INSERT INTO etl.rotation (target_key_id) VALUES ($1)
+            ON CONFLICT (only_row) DO UPDATE SET target_key_id = excluded.target_key_id",
+            target.get()
+        )
+        .execute(connection)
+        .await?;
+    } else {
+        sqlx::query!("DELETE FROM etl.rotation").execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// Whether nothing of the vault may be deleted, because a rotation was left unfinished.
+pub(crate) async fn must_wait(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM etl.rotation) AND EXISTS (SELECT FROM etl.pii_vault) AS "must_wait!""#
+    )
+    .fetch_one(connection)
+    .await
 }
 
 /// Field and mask of an entry.

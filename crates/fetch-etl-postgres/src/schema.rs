@@ -97,6 +97,7 @@ async fn missing_objects(connection: &mut PgConnection) -> Result<Vec<String>, S
             )),
             ('etl.pii_vault', to_regclass('etl.pii_vault') IS NULL),
             ('etl.audit', to_regclass('etl.audit') IS NULL),
+            ('etl.rotation', to_regclass('etl.rotation') IS NULL),
             ('etl.append_audit()',
                 to_regprocedure('etl.append_audit(text,text,text,text,text,text,bigint)') IS NULL),
             ('etl.enter()', to_regprocedure('etl.enter(bigint,text[])') IS NULL),

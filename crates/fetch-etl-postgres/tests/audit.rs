@@ -292,6 +292,88 @@ async fn triggers_that_are_off_are_found_and_so_is_what_they_let_in() {
 }
 
 #[tokio::test]
+async fn triggers_and_functions_that_are_not_as_migrated_are_found() {
+    let off = |trigger: &str| AuditFinding::TriggerOff(trigger.to_owned());
+    let replaced = |function: &str| AuditFinding::FunctionReplaced(function.to_owned());
+    let added = |what: &str| AuditFinding::Added(what.to_owned());
+    let of_theirs = "CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'";
+    let again = |trigger: &str, how: &str| {
+        format!(
+            "DROP TRIGGER {trigger} ON etl.audit; CREATE TRIGGER {trigger} {how};
+            ALTER TABLE etl.audit ENABLE ALWAYS TRIGGER {trigger}"
+        )
+    };
+    for (change, finding) in [
+        (
+            "CREATE TRIGGER a_first BEFORE INSERT ON etl.audit FOR EACH ROW EXECUTE FUNCTION theirs()"
+                .to_owned(),
+            added("the trigger a_first on etl.audit"),
+        ),
+        (
+            "CREATE TRIGGER chain BEFORE UPDATE ON etl.audit_head FOR EACH ROW EXECUTE FUNCTION theirs()"
+                .to_owned(),
+            added("the trigger chain on etl.audit_head"),
+        ),
+        (
+            "CREATE RULE nothing AS ON INSERT TO etl.audit DO INSTEAD NOTHING".to_owned(),
+            added("the rule nothing on etl.audit"),
+        ),
+        // Of the same name, and on.
+        (
+            again(
+                "chain",
+                "BEFORE INSERT ON etl.audit FOR EACH ROW WHEN (false) EXECUTE FUNCTION etl.chain_audit()",
+            ),
+            off("etl.audit.chain"),
+        ),
+        (
+            again("chain", "BEFORE INSERT ON etl.audit FOR EACH ROW EXECUTE FUNCTION theirs()"),
+            off("etl.audit.chain"),
+        ),
+        (
+            again(
+                "append_only",
+                "BEFORE DELETE ON etl.audit FOR EACH ROW EXECUTE FUNCTION etl.refuse_audit_change()",
+            ),
+            off("etl.audit.append_only"),
+        ),
+        (
+            again(
+                "append_only",
+                "BEFORE DELETE OR UPDATE OF seq ON etl.audit FOR EACH ROW EXECUTE FUNCTION etl.refuse_audit_change()",
+            ),
+            off("etl.audit.append_only"),
+        ),
+        (
+            "DROP TRIGGER forward_only ON etl.audit_head;
+            CREATE TRIGGER forward_only BEFORE UPDATE ON etl.audit_head FOR EACH ROW WHEN (NEW.seq < OLD.seq)
+                EXECUTE FUNCTION etl.refuse_audit_change();
+            ALTER TABLE etl.audit_head ENABLE ALWAYS TRIGGER forward_only"
+                .to_owned(),
+            off("etl.audit_head.forward_only"),
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION etl.refuse_audit_change() RETURNS trigger LANGUAGE plpgsql
+                SET search_path = pg_catalog, pg_temp AS 'BEGIN RETURN coalesce(NEW, OLD); END'"
+                .to_owned(),
+            replaced("etl.refuse_audit_change()"),
+        ),
+        ("ALTER FUNCTION etl.chain_audit RESET search_path".to_owned(), replaced("etl.chain_audit()")),
+        (
+            "ALTER FUNCTION etl.append_audit(text,text,text,text,text,text,bigint) SECURITY INVOKER"
+                .to_owned(),
+            replaced("etl.append_audit(text,text,text,text,text,text,bigint)"),
+        ),
+    ] {
+        let mut bench = Bench::open().await;
+        bench.execute(of_theirs).await;
+        assert_eq!(bench.verify().await.findings, []);
+        bench.execute(&change).await;
+        assert_eq!(bench.verify().await.findings, [finding], "{change}");
+    }
+}
+
+#[tokio::test]
 async fn who_may_only_read_rows_gets_neither_in_nor_at_it() {
     let mut bench = Bench::open().await;
     let role = format!("analyst_{}", bench.database.name());

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use fetch_etl_core::{ErrorClass, Sink};
-use fetch_etl_postgres::{AuditEvent, Erasure, Maintenance};
+use fetch_etl_core::{ErrorClass, KeyId, MaskedValue, Remask, Rotation as _, RotationProgress, Sink};
+use fetch_etl_postgres::{AuditEvent, AuditHead, Erasure, Maintenance};
 use sqlx::PgConnection;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{Bench, Message, batch_with_vault, execute, login, mask_text, report, sink_on};
 
@@ -285,7 +286,7 @@ async fn an_erasure_that_dies_in_the_middle_goes_on() {
     assert_eq!((rows, masked), (2_500, 500), "two batches are done");
     let busy = bench.sink.begin_maintenance().await.unwrap_err();
     assert_eq!(busy.class(), ErrorClass::Fatal);
-    assert!(busy.to_string().starts_with("another etl-admin is erasing or rotating"), "{busy}");
+    assert!(busy.to_string().starts_with("another etl-admin is erasing, rotating or pruning"), "{busy}");
     let kill = "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity
         WHERE application_name = 'fetch-etl-test' AND wait_event_type = 'Lock' AND datname = current_database()";
     bench.execute(kill).await;
@@ -355,36 +356,116 @@ async fn rows_that_a_trigger_protects_are_said_to_be_there() {
     assert!(error.to_string().contains("cannot be changed"), "{error}");
 }
 
+/// Brings masks of the key 7, all of whose bits it turns round, up to the key 8.
+struct TurnedRound;
+
+impl Remask for TurnedRound {
+    fn target(&self) -> KeyId {
+        KeyId::new(8)
+    }
+    fn origins(&self) -> Vec<KeyId> {
+        vec![KeyId::new(7)]
+    }
+    fn concerns(&self, _: &str) -> bool {
+        true
+    }
+    fn remask(&self, _: &str, mask: &str, made_with: KeyId) -> Option<MaskedValue> {
+        assert_eq!(made_with, KeyId::new(7));
+        let head: AuditHead = format!("0:{mask}").parse().ok()?;
+        Some(MaskedValue::from_digest(head.hash.map(|byte| !byte)))
+    }
+}
+
+/// What a mask of the key 7 is with the key 8.
+fn turned_round(mask: &str) -> String {
+    TurnedRound.remask("ip", mask, KeyId::new(7)).unwrap().to_text()
+}
+
+impl Bench {
+    /// Rotates to the end, or only through the vault.
+    async fn rotate(&self, to_its_end: bool) -> RotationProgress {
+        let stop = CancellationToken::new();
+        let progress = |_| {
+            if !to_its_end {
+                stop.cancel();
+            }
+        };
+        self.sink.remask_all(&TurnedRound, None, &progress, &stop).await.unwrap()
+    }
+
+    /// An erasure that leaves a tombstone and nothing else, because a rotation is unfinished.
+    async fn erase_in_vain(&self, user: &str) {
+        let mut maintenance = self.maintenance().await;
+        maintenance.leave_tombstone(user, &EVENT).await.unwrap();
+        assert!(maintenance.must_wait_for_rotation().await.unwrap());
+        let error = maintenance.erase(user).await.unwrap_err();
+        assert!(error.to_string().starts_with("a rotation of keys is unfinished"), "{error}");
+        maintenance.end().await.unwrap();
+    }
+}
+
+/// The keys of what was written are called 7.
+const ALL_ARE_7: &str = "UPDATE user_logins SET mask_key_id = 7; UPDATE etl.pii_vault SET mask_key_id = 7";
+
 #[tokio::test]
-async fn an_unfinished_rotation_hides_nothing_from_an_erasure() {
+async fn an_erasure_waits_for_the_end_of_a_rotation_and_not_for_what_no_rotation_brings_up() {
     let mut bench = Bench::open().await;
     bench.write_with_vault(vec![login("m-1", "p", "203.0.113.1", "d-1")]).await.unwrap();
-    bench.execute("SELECT etl.put_policy_in_force('m', 3, 'c', 'd', 1, NULL)").await;
-    let (first, second, third) = (mask_text("ip", "203.0.113.1"), mask_text("ip", "2"), mask_text("ip", "3"));
-    // The entry is two rotations ahead of the row that it was sealed for, and another's row is where the entry is.
+    bench.execute(ALL_ARE_7).await;
+    // Its key is lost, and its masks lead nowhere.
     bench
         .execute(&format!(
-            "UPDATE user_logins SET masked_ip = '{second}', mask_key_id = 2;
-            INSERT INTO user_logins (user_id, masked_ip, mask_key_id) VALUES ('q', '{third}', 3);
-            UPDATE etl.pii_vault SET sealed_mask = mask, sealed_key_id = 1, mask_key_id = 3, mask = decode('{third}', 'hex')
-            WHERE field = 'ip'"
+            "INSERT INTO user_logins (user_id, masked_ip, mask_key_id) VALUES ('p', '{}', 1)",
+            mask_text("ip", "lost")
         ))
         .await;
-    let mut maintenance = bench.maintenance().await;
-    let error = maintenance.erase("p").await.unwrap_err();
-    assert!(error.to_string().starts_with("a rotation of keys is unfinished"), "{error}");
-    assert_eq!(
-        (bench.rows_of("p").await, bench.vault().await),
-        ((1, 1), 2),
-        "what it is to be found by stays"
-    );
-    // One rotation behind: the entry knows the mask that it was sealed under.
-    bench.execute(&format!("UPDATE user_logins SET masked_ip = '{first}' WHERE user_id = 'p'")).await;
-    assert_eq!(maintenance.erase("p").await.unwrap(), erasure(1, 1, 1));
-    assert!(bench.keeps("ip", "3").await, "the other's row leads to it");
-    maintenance.leave_tombstone("q", &EVENT).await.unwrap();
-    assert_eq!(maintenance.erase("q").await.unwrap(), erasure(1, 1, 0));
+    assert!(!bench.rotate(false).await.finished);
+    assert_eq!(bench.sink.unfinished_rotation().await.unwrap(), Some(KeyId::new(8)));
+    bench.erase_in_vain("p").await;
+    assert_eq!((bench.rows_of("p").await, bench.vault().await), ((2, 2), 2), "nothing is forgotten");
+    assert_eq!(bench.write(many(1)).await.unwrap().erased, 1, "but the tombstone is there");
+
+    assert!(bench.rotate(true).await.finished);
+    assert_eq!(bench.sink.unfinished_rotation().await.unwrap(), None);
+    let left: i64 = bench.one("SELECT count(*) FROM user_logins WHERE mask_key_id = 1").await;
+    assert_eq!(left, 1);
+    assert_eq!(bench.erase("p").await, erasure(2, 2, 0));
     assert_eq!(bench.vault().await, 0);
+}
+
+/// The other's row has the older mask, and the entry does not know it: a worker stored the value anew under the newer one.
+#[tokio::test]
+async fn an_unfinished_rotation_does_not_hide_that_others_have_the_same_value() {
+    let mut bench = Bench::open().await;
+    bench.write_with_vault(vec![login("m-1", "q", "203.0.113.1", "d-1")]).await.unwrap();
+    bench.execute(ALL_ARE_7).await;
+    let new = turned_round(&mask_text("ip", "203.0.113.1"));
+    bench
+        .execute(&format!(
+            "INSERT INTO user_logins (user_id, masked_ip, mask_key_id) VALUES ('p', '{new}', 8);
+            INSERT INTO etl.pii_vault (field, mask, mask_key_id, dek_id, ciphertext)
+            SELECT field, decode('{new}', 'hex'), 8, dek_id, ciphertext FROM etl.pii_vault WHERE field = 'ip'"
+        ))
+        .await;
+    bench.rotate(false).await;
+    let unsealed = "SELECT count(*) FROM etl.pii_vault WHERE field = 'ip' AND sealed_mask IS NULL";
+    assert_eq!(bench.one::<i64>(unsealed).await, 1);
+    bench.erase_in_vain("p").await;
+    assert_eq!((bench.rows_of("p").await, bench.vault().await), ((1, 1), 2));
+
+    bench.rotate(true).await;
+    assert_eq!(bench.erase("p").await, erasure(1, 0, 1));
+    assert_eq!(bench.one::<i64>(unsealed).await, 1, "the other's row leads to it");
+    assert_eq!(bench.erase("q").await, erasure(1, 2, 0));
+}
+
+/// Without a vault there is nothing to be lost.
+#[tokio::test]
+async fn without_a_vault_an_erasure_does_not_wait_for_a_rotation() {
+    let mut bench = Bench::open().await;
+    bench.write(vec![login("m-1", "p", "203.0.113.1", "d-1")]).await.unwrap();
+    bench.execute("INSERT INTO etl.rotation (target_key_id) VALUES (8)").await;
+    assert_eq!(bench.erase("p").await, erasure(1, 0, 0));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod ledger;
 mod migrations;
 mod partitions;
 mod policy;
+mod prune;
 mod reading;
 mod reveal;
 mod roles;

@@ -93,6 +93,44 @@ async fn a_worker_needs_no_right_to_make_tables() {
     role.drop(&mut bench).await;
 }
 
+/// The migrations before this one, and all from it on.
+fn files_before_and_from(number: &str) -> (Vec<String>, Vec<String>) {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    let is_older = |file: &std::path::PathBuf| file.file_name().unwrap().to_str().unwrap() < number;
+    let (older, newer): (Vec<_>, Vec<_>) = files.into_iter().partition(is_older);
+    let read = |files: Vec<std::path::PathBuf>| {
+        files.into_iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+    };
+    (read(older), read(newer))
+}
+
+/// Whether a rotation of before came to its end, nobody wrote down.
+#[tokio::test]
+async fn a_vault_that_was_rotated_before_0012_is_taken_as_in_the_middle_of_it() {
+    for sealed_mask in [None, Some("sha512('x')")] {
+        let database = TestDatabase::create().await;
+        let mut outside = database.connect().await;
+        let (older, newer) = files_before_and_from("0012");
+        for file in older {
+            execute(&mut outside, &file).await;
+        }
+        let (mask, key) = sealed_mask.map_or(("NULL", "NULL"), |mask| (mask, "1"));
+        let entry = format!(
+            "SELECT etl.put_policy_in_force('m', 2, 'c', 'd', 1, NULL);
+            INSERT INTO etl.pii_vault (field, mask, mask_key_id, dek_id, ciphertext, sealed_mask, sealed_key_id)
+            VALUES ('ip', sha512('y'), 2, '', '', {mask}, {key})"
+        );
+        execute(&mut outside, &entry).await;
+        for file in newer {
+            execute(&mut outside, &file).await;
+        }
+        let target = sink_on(&database).await.unfinished_rotation().await.unwrap();
+        assert_eq!(target.map(fetch_etl_core::KeyId::get), sealed_mask.map(|_| 2));
+    }
+}
+
 /// Rights that were granted by hand, before there were roles to be a member of.
 #[tokio::test]
 async fn a_role_that_wrote_before_the_roles_came_goes_on_writing() {
@@ -102,13 +140,9 @@ async fn a_role_that_wrote_before_the_roles_came_goes_on_writing() {
 
     let database = TestDatabase::create().await;
     let mut outside = database.connect().await;
-    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect();
-    files.sort();
-    let is_newer = |file: &std::path::PathBuf| file.file_name().unwrap().to_str().unwrap() >= "0006";
-    let (newer, older): (Vec<_>, Vec<_>) = files.into_iter().partition(is_newer);
+    let (older, newer) = files_before_and_from("0006");
     for file in older {
-        execute(&mut outside, &std::fs::read_to_string(file).unwrap()).await;
+        execute(&mut outside, &file).await;
     }
     let mut bench = Bench { sink: sink_on(&database).await.into(), outside, database };
     let role = Role::create(&mut bench, "worker").await;
@@ -121,7 +155,7 @@ async fn a_role_that_wrote_before_the_roles_came_goes_on_writing() {
     );
     bench.execute(&grants).await;
     for file in newer {
-        bench.execute(&std::fs::read_to_string(file).unwrap()).await;
+        bench.execute(&file).await;
     }
     let sink = role.sink(&bench.database).await;
     sink.check_schema().await.unwrap();

@@ -311,6 +311,73 @@ async fn the_script_lends_its_rights_to_nobody() {
     assert!(error.to_string().contains("it would run with your rights"), "{error}");
 }
 
+/// What somebody who may make functions in a schema on the path would have a DBA call: each ends in an error.
+const DECOYS: &str = "
+    DO $$
+    DECLARE decoy text;
+    BEGIN
+        FOREACH decoy IN ARRAY ARRAY[
+            'to_regrole(text) RETURNS regrole', 'to_regrole(name) RETURNS regrole', 'to_regclass(text) RETURNS regclass',
+            'format(text, text) RETURNS text', 'format(text, name) RETURNS text', 'to_regprocedure(text) RETURNS regprocedure',
+            'set_config(text, text, boolean) RETURNS text', 'current_setting(text) RETURNS text',
+            'has_schema_privilege(oid, text) RETURNS boolean', 'has_function_privilege(oid, text) RETURNS boolean',
+            'equal(oid, oid) RETURNS boolean', 'equal(name, text) RETURNS boolean', 'equal(text, text) RETURNS boolean'
+        ] LOOP
+            EXECUTE 'CREATE FUNCTION public.' || decoy || $b$ LANGUAGE plpgsql AS
+                $body$ BEGIN RAISE EXCEPTION 'the decoy runs as %', current_user; END $body$ $b$;
+        END LOOP;
+    END $$;
+    CREATE OPERATOR public.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = public.equal);
+    CREATE OPERATOR public.= (LEFTARG = name, RIGHTARG = text, FUNCTION = public.equal);
+    CREATE OPERATOR public.= (LEFTARG = text, RIGHTARG = text, FUNCTION = public.equal);
+    SET search_path = public, pg_catalog";
+
+#[tokio::test]
+async fn the_script_calls_nothing_that_somebody_else_put_on_the_path() {
+    let bench = Bench::open().await;
+    let renamed = Renamed::for_test(&bench.database);
+    let mut connection = bench.database.connect().await;
+    let mut transaction = connection.begin().await.unwrap();
+    execute(&mut transaction, DECOYS).await;
+    // Whatever is called by its bare name is one of them.
+    let mut attempt = transaction.begin().await.unwrap();
+    for called in ["SELECT to_regrole('postgres')", "SELECT format('x', 'y'::name)", "SELECT 1::oid = 1::oid"]
+    {
+        let mut one = attempt.begin().await.unwrap();
+        let error = one.execute(called).await.unwrap_err();
+        assert!(error.to_string().contains("the decoy runs as"), "{called}: {error}");
+        one.rollback().await.unwrap();
+    }
+    attempt.rollback().await.unwrap();
+    execute(&mut transaction, &renamed.sql(&in_one_transaction())).await;
+    execute(&mut transaction, "SET LOCAL search_path = pg_catalog").await;
+    assert_eq!(renamed.groups(&mut transaction).await, ["etl_analyst", "etl_reveal", "etl_writer"]);
+    transaction.rollback().await.unwrap();
+}
+
+/// The script, for a transaction that is rolled back: roles outlive a database.
+fn in_one_transaction() -> String {
+    SCRIPT.replace("BEGIN;\n", "").replace("COMMIT;\n", "")
+}
+
+/// The roles stay, and what is left to do is said.
+#[tokio::test]
+async fn who_may_create_roles_and_owns_nothing_makes_them_with_the_script() {
+    let mut bench = Bench::open().await;
+    let renamed = Renamed::for_test(&bench.database);
+    let role = Role::create(&mut bench, "creator").await;
+    bench.execute(&format!("ALTER ROLE {} CREATEROLE", role.quoted())).await;
+    let mut connection = role.connect(&bench.database).await;
+    for _ in 0..2 {
+        execute(&mut connection, &renamed.sql(SCRIPT)).await;
+        assert_eq!(renamed.groups(&mut bench.outside).await, ["etl_analyst", "etl_reveal", "etl_writer"]);
+        assert_eq!(renamed.rights(&mut bench.outside).await, [""; 0]);
+    }
+    connection.close().await.unwrap();
+    bench.execute(&renamed.sql("DROP ROLE etl_writer, etl_analyst, etl_reveal")).await;
+    role.drop(&mut bench).await;
+}
+
 #[tokio::test]
 async fn logins_in_another_schema_are_found_on_the_search_path() {
     let mut bench = Bench::open().await;
@@ -373,8 +440,9 @@ async fn who_may_not_create_roles_migrates_without_them() {
     renamed.migrate(&mut transaction, &owner.quoted()).await;
     assert_eq!(renamed.groups(&mut transaction).await, [""; 0]);
     // The DBA comes later.
-    let script = SCRIPT.replace("BEGIN;\n", "").replace("COMMIT;\n", "");
-    execute(&mut transaction, &renamed.sql(&script)).await;
+    execute(&mut transaction, &renamed.sql(&in_one_transaction())).await;
+    // Names are shown as the path has them.
+    execute(&mut transaction, "SET LOCAL search_path = public").await;
     assert_eq!(renamed.groups(&mut transaction).await, ["etl_analyst", "etl_reveal", "etl_writer"]);
     assert_eq!(renamed.rights(&mut transaction).await, expected);
     transaction.rollback().await.unwrap();

@@ -186,7 +186,7 @@ async fn a_rotation_that_loses_its_right_to_somebody_does_nothing_more() {
     sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
     let error = rotating.await.unwrap().unwrap_err();
     assert_eq!(error.class(), ErrorClass::Fatal, "{error}");
-    assert!(error.to_string().contains("another etl-admin is erasing or rotating"), "{error}");
+    assert!(error.to_string().contains("another etl-admin is erasing, rotating or pruning"), "{error}");
     assert_eq!(bench.one::<i64>(NEW_ROWS).await, before);
     drop(next);
     assert_eq!(rotate(&bench, None).await.rows, ROWS as u64 - before as u64);
@@ -221,7 +221,7 @@ async fn two_rotations_do_not_run_at_once() {
     let mut bench = Bench::open().await;
     let (mut holder, rotating) = stuck_in_the_middle(&mut bench).await;
     let error = bench.sink.remask_all(&Next, None, &|_| {}, &CancellationToken::new()).await.unwrap_err();
-    assert!(error.to_string().contains("another etl-admin is erasing or rotating"), "{error}");
+    assert!(error.to_string().contains("another etl-admin is erasing, rotating or pruning"), "{error}");
     sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
     assert_eq!(rotating.await.unwrap().unwrap().rows, ROWS as u64);
 }

@@ -155,6 +155,44 @@ pub(crate) struct EraseArgs {
     pub(crate) dry_run: bool,
 }
 
+/// What can be done with the vault.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VaultCommand {
+    /// Delete values that no row leads to any more, because the rows were deleted
+    #[command(after_help = "\
+Examples:
+  etl-admin vault prune --config etl.toml --reason \"retention of November\" --dry-run
+  etl-admin vault prune --config etl.toml --reason \"retention of November\" --yes
+
+Rows that are deleted leave their values in the vault, where nobody finds them by a person any
+more, so that an erasure does not reach them. Run it after each deletion of rows. It reads the
+table of the logins once for each 200,000 values of the vault, beside running workers; values go in
+batches of 1,000, and then the data keys that nothing is sealed with any more. It may be stopped at
+any time and run again.
+
+It excludes an erasure and a rotation of keys, and waits for one that was left unfinished to be
+finished. Run it as the owner of the tables. The audit has when it began, and how much was deleted.
+
+Exit codes: 0 done, 1 failed (run it again), 2 bad command line or configuration.")]
+    Prune(VaultPruneArgs),
+}
+
+/// What `vault prune` takes.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("sure").args(["yes", "dry_run"]).required(true))]
+pub(crate) struct VaultPruneArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) why: ReasonArgs,
+    /// Really delete: nobody can bring the values back
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Say how many there are, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
 /// What can be done with the audit.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {

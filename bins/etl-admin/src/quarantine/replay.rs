@@ -10,10 +10,12 @@ use etl_worker::{masking, policy, report, sealing, signals};
 use fetch_etl_core::login::LoginSchema;
 use fetch_etl_core::pipeline::{Pipeline, PipelineConfig, Summary};
 use fetch_etl_core::{Masker, QuarantineCount, RejectReason, Stager};
+use fetch_etl_postgres::AuditEvent;
 use fetch_etl_seal::Opener;
 
 use super::Store;
 use super::source::{Halt, KEY_UNAVAILABLE, PAGE, QuarantineSource, Unopened};
+use crate::actor::{Actor, unopened};
 use crate::cli::ReplayArgs;
 use crate::words::{harmless, messages};
 use crate::{Outcome, key_file};
@@ -40,6 +42,7 @@ pub(super) async fn run(args: ReplayArgs) -> Result<Outcome, Failure> {
     let counted = store.quarantine.count(&filter).await.map_err(|error| store.failure(error))?;
     let recipient_id = pair.recipient().id().to_string();
     let ours = ours(&counted, &recipient_id)?;
+    audit(&store, &recipient_id, ours, args.chosen.dry_run).await?;
     let source = QuarantineSource::new(
         store.quarantine.clone(),
         filter,
@@ -62,6 +65,16 @@ pub(super) async fn run(args: ReplayArgs) -> Result<Outcome, Failure> {
     };
     done.text.push_str(&others(&counted, &recipient_id));
     Ok(done)
+}
+
+/// Says in the audit who is about to open messages, and how many about, where there is an audit. Before anything is opened: without it,
+/// nothing is.
+async fn audit(store: &Store, recipient_id: &str, ours: u64, dry_run: bool) -> Result<(), Failure> {
+    let Some(sink) = &store.postgres else { return Ok(()) };
+    let (actor, subject) = (Actor::of_this_process(), format!("rejected messages sealed to {recipient_id}"));
+    let reason = if dry_run { "quarantine replay --dry-run" } else { "quarantine replay" };
+    let event = AuditEvent { entries: ours, ..actor.event("replay", &subject, reason) };
+    sink.append_audit(&event).await.map(drop).map_err(|error| unopened(store.failure(error)))
 }
 
 /// How many messages this key can open.
