@@ -94,6 +94,8 @@ async fn a_writer_does_all_that_a_worker_does() {
 #[tokio::test]
 async fn a_writer_has_nothing_that_its_posture_would_show() {
     let mut bench = Bench::open().await;
+    // As it is from Postgres 15 on.
+    bench.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
     let role = Role::member_of(&mut bench, "etl_writer").await;
     let sink = role.sink(&bench.database).await;
     let posture = sink.posture().await.unwrap();

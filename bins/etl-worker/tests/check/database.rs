@@ -34,7 +34,7 @@ impl Postgres {
         let login = format!("{}_worker", database.name());
         let mut owner = database.connect().await;
         let role = format!(
-            "CREATE ROLE {login} LOGIN; GRANT etl_writer TO {login};
+            "CREATE ROLE {login} LOGIN; GRANT etl_writer TO {login}; REVOKE CREATE ON SCHEMA public FROM PUBLIC;
             ALTER ROLE {login} SET log_error_verbosity = terse; ALTER ROLE {login} SET log_parameter_max_length = 0"
         );
         execute(&mut owner, &role).await;

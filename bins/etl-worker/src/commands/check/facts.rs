@@ -202,9 +202,9 @@ pub(super) fn leaves_machine(url: &str) -> bool {
 /// The same of a Postgres, whose address may name its host in the query, or leave that to the environment's `PGHOST`.
 pub(super) fn database_leaves_machine(url: &str, pghost: Option<&str>) -> bool {
     let query = url.split_once('?').map_or("", |(_, query)| query);
-    let named = query.split('&').filter_map(|parameter| parameter.split_once('='));
+    let parameters = query.split('&').filter_map(|parameter| parameter.split_once('='));
     // The last one counts.
-    let named = named.filter(|(name, _)| ["host", "hostaddr"].contains(name)).last().map(|(_, host)| host);
+    let named = parameters.rev().find(|(name, _)| ["host", "hostaddr"].contains(name)).map(|(_, host)| host);
     let of_url = Some(host(url)).filter(|host| !host.is_empty());
     !is_here(named.or(of_url).or(pghost).unwrap_or_default())
 }
