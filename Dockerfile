@@ -9,6 +9,9 @@ WORKDIR /src
 COPY . .
 # The SQL is checked against the committed .sqlx: a build needs no database.
 ENV SQLX_OFFLINE=true
+# What etl_build_info tells as the commit: --build-arg BUILD_COMMIT="$(git rev-parse --short HEAD)". There is no .git here.
+ARG BUILD_COMMIT=unknown
+ENV BUILD_COMMIT=$BUILD_COMMIT
 # With every place that a masking key can come from.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \

@@ -80,7 +80,8 @@ Examples:
   etl-worker health                              as HEALTHCHECK in a Dockerfile
   etl-worker health --ready --address 127.0.0.1:9600
 
-The worker listens where telemetry.listen says.
+The worker listens where telemetry.listen says. Where the environment says it (ETL_TELEMETRY__LISTEN),
+it need not be said again; an address that stands for all of a machine's is asked by loopback.
 
 Exit codes: 0 it is well, 1 it is not, or nobody answers.")]
     Health(HealthArgs),
@@ -158,9 +159,9 @@ fn codes() -> PossibleValuesParser {
 /// What `health` takes.
 #[derive(Debug, Args)]
 pub struct HealthArgs {
-    /// Where the worker listens
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9600")]
-    pub address: SocketAddr,
+    /// Where the worker listens [default: what ETL_TELEMETRY__LISTEN says, else 127.0.0.1:9600]
+    #[arg(long, value_name = "IP:PORT")]
+    pub address: Option<SocketAddr>,
     /// Ask whether it is ready to work (/ready), not only whether it is alive (/live)
     #[arg(long)]
     pub ready: bool,

@@ -36,6 +36,18 @@ fn the_answer_decides() {
 }
 
 #[test]
+fn the_environment_of_the_worker_says_where_it_is() {
+    let (address, asked) = answers("HTTP/1.1 200 OK\r\n\r\n");
+    let everywhere = address.replace("127.0.0.1", "0.0.0.0");
+    let ended = finish(worker(&["health"]).env("ETL_TELEMETRY__LISTEN", everywhere));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(asked.join().unwrap(), "GET /live HTTP/1.1");
+    let ended = finish(worker(&["health"]).env("ETL_TELEMETRY__LISTEN", "localhost:9600"));
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("ETL_TELEMETRY__LISTEN: expected an IP address"), "{}", ended.stderr);
+}
+
+#[test]
 fn nobody_there_is_not_well() {
     let ended = finish(&mut worker(&["health", "--address", "127.0.0.1:1"]));
     assert_eq!(ended.code, Some(1));

@@ -214,6 +214,18 @@ mod exporting {
             other => panic!("{other:?}"),
         }
         assert_eq!(rows.unit, "{row}");
+        // Those of /metrics: the SDK's own begin at 5, which no commit takes in seconds.
+        for (name, first, last) in [
+            ("etl_batch_rows", 1.0, 100_000.0),
+            ("etl_batch_seconds", 0.001, 300.0),
+            ("etl_commit_seconds", 0.001, 300.0),
+        ] {
+            let metric = metrics.iter().rfind(|metric| metric.name == name).unwrap();
+            let Some(Data::Histogram(histogram)) = &metric.data else { panic!("{name}: {:?}", metric.data) };
+            let bounds = &histogram.data_points[0].explicit_bounds;
+            assert_eq!((bounds.first(), bounds.last()), (Some(&first), Some(&last)), "{name}: {bounds:?}");
+            assert_eq!(histogram.data_points[0].bucket_counts.len(), bounds.len() + 1, "{name}");
+        }
 
         for (path, body) in &*collector.requests.lock().unwrap() {
             for canary in CANARIES {

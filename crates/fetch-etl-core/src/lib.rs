@@ -23,8 +23,64 @@
 //! ledger remembers keys for longer than the queue keeps messages.
 //!
 //! # Example
-//! `examples/embed.rs` runs a whole pipeline on parts in memory; with the feature `mock`, `examples/swap_in_a_mock.rs` tests
-//! with mockall's mocks of source, masker and sink.
+//! A whole pipeline, on parts in memory. In production they are `SqsSource` and `PostgresSink`, or your own implementations of
+//! [`MessageSource`] and [`Sink`]: nothing else changes.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use fetch_etl_core::KeyId;
+//! use fetch_etl_core::login::{LoginRow, LoginSchema};
+//! use fetch_etl_core::pipeline::{Pipeline, PipelineConfig};
+//! use fetch_etl_mask::{HmacSha512Masker, MasterKey};
+//! use fetch_etl_testing::{InMemorySink, InMemorySource};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let source = Arc::new(InMemorySource::new());
+//! for ip in [r#""203.0.113.7""#, r#""::ffff:203.0.113.7""#] {
+//!     source.send(format!(
+//!         r#"{{"user_id":"ada","app_version":"2.3.0","device_type":"ios","ip":{ip},"locale":null,"device_id":"593-47-5928"}}"#
+//!     ));
+//! }
+//! source.send(r#"{"user_id":"bob"}"#);
+//!
+//! // For an example only: a key is 32 random bytes (`openssl rand -base64 32`).
+//! let key = MasterKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")?;
+//! let masker = HmacSha512Masker::new(&key, KeyId::new(1), "default")?.with_fields(["ip", "device_id"]);
+//! let sink = Arc::new(InMemorySink::<LoginRow>::new());
+//!
+//! // Ends when the queue is empty; without it, cancelling the token is what ends a pipeline.
+//! let config = PipelineConfig { until_empty: true, ..PipelineConfig::default() };
+//! let pipeline = Pipeline::new(config, source.clone(), LoginSchema, Arc::new(masker), sink.clone());
+//! let summary = pipeline.run(CancellationToken::new()).await?;
+//!
+//! assert_eq!((summary.received, summary.inserted, summary.returned), (3, 2, 1));
+//! // One address in two spellings has one mask, and the message that is no login was left to the queue's dead-letter policy.
+//! let rows = sink.rows();
+//! assert_eq!(rows[0].row.masked_ip, rows[1].row.masked_ip);
+//! assert_eq!(source.left(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/embed.rs` shows more of what comes out; with the feature `mock`, `examples/swap_in_a_mock.rs` tests with mockall's mocks
+//! of source, masker and sink.
+//!
+//! # The crates, in an order to read them in
+//! | crate | what |
+//! |---|---|
+//! | this one | the traits between the parts, and what drives them: begin with [`MessageSource`], [`EventSchema`], [`Masker`], [`Sink`], then [`pipeline`] |
+//! | [`fetch_etl_mask`](../fetch_etl_mask/index.html) | maskers, and what a fleet of workers agrees on |
+//! | [`fetch_etl_sqs`](../fetch_etl_sqs/index.html) | SQS as a source |
+//! | [`fetch_etl_postgres`](../fetch_etl_postgres/index.html), [`fetch_etl_sqlite`](../fetch_etl_sqlite/index.html) | the sinks |
+//! | [`fetch_etl_testing`](../fetch_etl_testing/index.html) | parts in memory, and the contracts that parts of your own are held to |
+//! | [`fetch_etl_seal`](../fetch_etl_seal/index.html) | what is kept so that only a private key opens it |
+//! | [`fetch_etl_secrets`](../fetch_etl_secrets/index.html) | where keys come from |
+//! | [`fetch_etl_telemetry`](../fetch_etl_telemetry/index.html) | metrics, liveness, readiness |
+//! | [`fetch_etl_local_sqs`](../fetch_etl_local_sqs/index.html) | a queue for demos and tests |
+//! | [`etl_worker`](../etl_worker/index.html) | the program that wires them |
 
 mod batch;
 mod delivery;

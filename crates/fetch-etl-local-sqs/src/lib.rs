@@ -5,6 +5,13 @@
 //! redrive to a dead-letter queue, retention, the limits, and the errors with their codes. A queue of a million
 //! messages is as fast as one of ten.
 //!
+//! ```text
+//!                        LocalSqs                                  a queue
+//!  SDK, CLI, boto3 ──▶ HTTP ─▶ JSON ─▶ fault? ─▶ action ─▶ ready ──receive──▶ in flight ──delete──▶ gone
+//!  QueueHandle ──────────────────────────────────▶│          ▲                    │
+//!  /control/…  ──▶ fault plan                                └─ time is over, or 0 ┘──too often──▶ dead-letter queue
+//! ```
+//!
 //! ```
 //! use fetch_etl_local_sqs::{LocalSqs, QueueConfig};
 //!

@@ -6,6 +6,12 @@
 //! Both make 128 lower-case hexadecimal characters. [`MaskPlan`] is what a fleet agrees on: a [`Method`] for each field, one of these
 //! or one that keeps less, and a [`KeyRing`], whose keys follow one another; it makes the [`FieldMasker`].
 //!
+//! ```text
+//!  Pii "2001:DB8::0:1" ─▶ one spelling ─▶ "2001:db8::1" ─▶ HMAC-SHA-512 ─▶ 128 hexadecimal characters, and the key's id
+//!                         of the field                       ▲
+//!                         (canonical)       master key ─HKDF─┘ one key for each field
+//! ```
+//!
 //! ```
 //! use fetch_etl_core::{KeyId, Masker, Pii};
 //! use fetch_etl_mask::{HmacSha512Masker, MasterKey};

@@ -12,6 +12,16 @@
 //! # Ok(()) }
 //! ```
 //!
+//! ```text
+//!  Batch ──▶ one statement, one transaction
+//!             1  lock, shared: is the masking policy in force? who is erased?
+//!             2  keys ─────▶ etl.ledger        those that are new
+//!             3  rows ─────▶ user_logins       only where the key was new
+//!             4  rejects ──▶ etl.quarantine    key, reason, sealed body
+//!             5  values ───▶ etl.pii_vault     sealed, where a vault is configured
+//!            COMMIT ──▶ WriteReport: inserted, duplicates ──▶ the pipeline acks
+//! ```
+//!
 //! # A batch is one statement
 //! It records the keys in the ledger (`etl.ledger`), stores rows in `user_logins` only for the keys that were new, and keeps
 //! rejects in `etl.quarantine`; being one statement, it is one transaction and one round trip. The columns travel as arrays.

@@ -18,6 +18,10 @@ pub struct DatabasePosture {
     pub owns: Vec<String>,
     /// Its rights on `user_logins` that writing rows does not need.
     pub rights_on_rows: Vec<String>,
+    /// Its rights on ledger and quarantine that writing rows does not need, as `DELETE on etl.ledger`.
+    pub rights_on_books: Vec<String>,
+    /// The schemas of our tables in which it may make others.
+    pub creates_in: Vec<String>,
     /// The tables of the vault that it may read.
     pub readable_vault: Vec<String>,
     /// Whether it may write to the masking policy but for the first.
@@ -84,6 +88,24 @@ async fn look(connection: &mut PgConnection) -> sqlx::Result<DatabasePosture> {
                 WHERE has_table_privilege(to_regclass('user_logins'), name)
             ) AS "rights_on_rows!",
             ARRAY(
+                SELECT "right" || ' on ' || "table"
+                FROM (
+                    VALUES (1, 'etl.ledger', 'UPDATE'), (2, 'etl.ledger', 'DELETE'), (3, 'etl.ledger', 'TRUNCATE'),
+                        (4, 'etl.quarantine', 'DELETE'), (5, 'etl.quarantine', 'TRUNCATE')
+                ) AS rights (number, "table", "right")
+                WHERE has_table_privilege(to_regclass("table"), "right")
+                ORDER BY number
+            ) AS "rights_on_books!",
+            ARRAY(
+                SELECT quote_ident(nspname) FROM pg_namespace
+                WHERE (
+                        oid = to_regnamespace('etl')
+                        OR oid = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('user_logins'))
+                    )
+                    AND has_schema_privilege(oid, 'CREATE')
+                ORDER BY 1
+            ) AS "creates_in!",
+            ARRAY(
                 SELECT oid::regclass::text FROM pg_class
                 WHERE oid IN (to_regclass('etl.pii_vault'), to_regclass('etl.vault_data_keys'))
                     AND has_any_column_privilege(oid, 'SELECT')
@@ -100,6 +122,8 @@ async fn look(connection: &mut PgConnection) -> sqlx::Result<DatabasePosture> {
         is_superuser: settings.is_superuser,
         owns: rights.owns,
         rights_on_rows: rights.rights_on_rows,
+        rights_on_books: rights.rights_on_books,
+        creates_in: rights.creates_in,
         readable_vault: rights.readable_vault,
         can_change_policy: rights.can_change_policy,
         is_read_only: settings.is_read_only,

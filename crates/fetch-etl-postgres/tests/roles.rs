@@ -94,13 +94,21 @@ async fn a_writer_does_all_that_a_worker_does() {
 #[tokio::test]
 async fn a_writer_has_nothing_that_its_posture_would_show() {
     let mut bench = Bench::open().await;
+    // As it is from Postgres 15 on.
+    bench.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
     let role = Role::member_of(&mut bench, "etl_writer").await;
     let sink = role.sink(&bench.database).await;
     let posture = sink.posture().await.unwrap();
     assert!(!posture.is_superuser && !posture.can_change_policy && !posture.is_read_only);
     assert_eq!(
-        [posture.owns, posture.rights_on_rows, posture.readable_vault],
-        [const { Vec::<String>::new() }; 3]
+        [
+            posture.owns,
+            posture.rights_on_rows,
+            posture.rights_on_books,
+            posture.creates_in,
+            posture.readable_vault
+        ],
+        [const { Vec::<String>::new() }; 5]
     );
     sink.close().await;
 
@@ -108,6 +116,8 @@ async fn a_writer_has_nothing_that_its_posture_would_show() {
     let posture = bench.sink.posture().await.unwrap();
     assert!(posture.is_superuser && posture.can_change_policy);
     assert_eq!(posture.rights_on_rows, ["UPDATE", "DELETE", "TRUNCATE"]);
+    assert_eq!(posture.rights_on_books.len(), 5, "{:?}", posture.rights_on_books);
+    assert_eq!(posture.creates_in, ["etl", "public"]);
     assert!(
         posture.owns.contains(&"user_logins".to_owned()) && posture.owns.contains(&"etl.ledger".to_owned())
     );
@@ -119,8 +129,14 @@ async fn what_is_not_there_yet_is_not_held_against_a_database() {
     let database = TestDatabase::create().await;
     let posture = sink_on(&database).await.posture().await.unwrap();
     assert_eq!(
-        [posture.owns, posture.rights_on_rows, posture.readable_vault],
-        [const { Vec::<String>::new() }; 3]
+        [
+            posture.owns,
+            posture.rights_on_rows,
+            posture.rights_on_books,
+            posture.creates_in,
+            posture.readable_vault
+        ],
+        [const { Vec::<String>::new() }; 5]
     );
     assert!(!posture.can_change_policy);
 }

@@ -5,6 +5,14 @@
 //! [`VaultSealer`] (values) cannot open what they seal. `etl-admin` opens with an [`Opener`] or a [`VaultOpener`] and a
 //! [`PrivateKey`]: a [`KeyPair`] from a file, or a KMS.
 //!
+//! ```text
+//!  worker                                                      whoever holds the private key
+//!  body ──AES-256-GCM──▶ sealed body ─────▶ database ─────────▶ opened body
+//!            ▲                                                     ▲
+//!         data key, new every ten minutes                       data key
+//!            └──HPKE or RSA-OAEP, to the public key──▶ wrapped ────┘ by the private key, or a KMS
+//! ```
+//!
 //! # Example
 //! ```
 //! use fetch_etl_core::{KeyOrigin, MessageKey, Pii, Sealer};

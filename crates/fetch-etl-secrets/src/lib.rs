@@ -1,5 +1,13 @@
 //! Where a secret text comes from: a masking key, a database's address with its password.
 //!
+//! ```text
+//!  configuration ─┐
+//!  file ──────────┤
+//!  systemd ───────┼─▶ SecretSource::fetch, once ─▶ SecretText ─▶ a key, an address; wiped when dropped
+//!  Secrets Manager┤
+//!  file ─▶ KMS ───┘
+//! ```
+//!
 //! ```
 //! use fetch_etl_secrets::{FileSecret, SecretError, SecretSource, SecretText};
 //!

@@ -15,6 +15,11 @@
 //! # Ok(()) }
 //! ```
 //!
+//! ```text
+//!  Batch ──▶ BEGIN IMMEDIATE ─▶ etl_ledger ─▶ user_logins ─▶ etl_quarantine ─▶ COMMIT, on the disk
+//!                               new keys       rows of those   rejects
+//! ```
+//!
 //! It keeps the contract of the Postgres sink, and every column means the same. `user_logins`, `etl_ledger` and `etl_quarantine`
 //! are written in one transaction, which is on the disk when a write returns.
 //!

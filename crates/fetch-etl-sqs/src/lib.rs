@@ -1,5 +1,14 @@
 //! AWS SQS as a [`MessageSource`](fetch_etl_core::MessageSource), on the official SDK.
 //!
+//! ```text
+//!              ReceiveMessage, up to 10, long poll
+//!   SQS ──────────────────────────────────────────────▶ Delivery ──▶ pipeline ──▶ row committed
+//!    ▲ ▲ ▲                                                              │ │              │
+//!    │ │ └── ChangeMessageVisibilityBatch: the lease, again and again ──┘ │              │
+//!    │ └──── the same with 0: given back ─────────────────────────────────┘              │
+//!    └────── DeleteMessageBatch ─────────────────────────────────────────────────────────┘
+//! ```
+//!
 //! ```no_run
 //! use std::sync::Arc;
 //!

@@ -103,11 +103,12 @@ impl Otlp {
             SdkMeterProvider::builder().with_resource(resource).with_periodic_exporter(metrics).build();
         let meter = meters.meter(SCOPE);
         observe(&meter, telemetry);
+        let families = telemetry.families();
         let batches = Arc::new(Batches {
             tracer: tracers.tracer(SCOPE),
-            rows: histogram(&meter, &table::BATCH_ROWS),
-            time: histogram(&meter, &table::BATCH_TIME),
-            commits: histogram(&meter, &table::COMMIT_TIME),
+            rows: histogram(&meter, &table::BATCH_ROWS, &families),
+            time: histogram(&meter, &table::BATCH_TIME, &families),
+            commits: histogram(&meter, &table::COMMIT_TIME, &families),
         });
         Ok(Self { tracers, meters, batches })
     }
@@ -182,8 +183,24 @@ fn observe(meter: &Meter, telemetry: &Arc<Telemetry>) {
     }
 }
 
-fn histogram(meter: &Meter, metric: &'static Metric) -> Histogram<f64> {
-    meter.f64_histogram(name_of(metric)).with_description(metric.meaning).with_unit(unit_of(metric)).build()
+/// With the buckets that `/metrics` has: the SDK's own are for milliseconds.
+fn histogram(meter: &Meter, metric: &'static Metric, families: &[Family]) -> Histogram<f64> {
+    meter
+        .f64_histogram(name_of(metric))
+        .with_description(metric.meaning)
+        .with_unit(unit_of(metric))
+        .with_boundaries(bounds_of(metric, families))
+        .build()
+}
+
+/// The upper bounds of a histogram's buckets, but for the last, which is infinite.
+fn bounds_of(metric: &Metric, families: &[Family]) -> Vec<f64> {
+    let points = families.iter().filter(|family| family.metric == metric).flat_map(|family| &family.points);
+    let bounds = points.flat_map(|point| match &point.value {
+        Value::Histogram { buckets, .. } => buckets.as_slice(),
+        _ => &[],
+    });
+    bounds.map(|(bound, _)| *bound).filter(|bound| bound.is_finite()).collect()
 }
 
 /// The name in the table; a counter's without `_total`, which Prometheus alone has.

@@ -12,10 +12,11 @@ use crate::support::Rig;
 
 const DASHBOARD: &str = include_str!("../../../deploy/grafana/etl-worker.json");
 const RULES: &str = include_str!("../../../deploy/prometheus/etl.rules.yml");
+const DATASOURCE: &str = include_str!("../../../deploy/compose/grafana/datasource.yml");
 const SCRAPING: &str = include_str!("../../../deploy/prometheus/prometheus.yml");
 
-/// What Prometheus adds to every series of a target.
-const TARGET_LABELS: [&str; 2] = ["job", "instance"];
+/// What Prometheus adds to every series of a target; its operator adds the namespace.
+const TARGET_LABELS: [&str; 3] = ["job", "instance", "namespace"];
 
 /// What Prometheus says of a target itself.
 const UP: &str = "up";
@@ -219,6 +220,39 @@ fn every_alert_asks_for_what_there_is_and_says_what_to_do() {
     for wanted in ["EtlConservationDifference", "EtlBreakerOpen", "EtlWorkerDown", "EtlMaskKeysDiffer"] {
         assert!(names.contains(wanted), "{wanted}");
     }
+}
+
+/// Two releases in two namespaces are two services, with one Prometheus.
+#[test]
+fn alerts_keep_namespaces_apart() {
+    for Alert { alert, expr, .. } in alerts() {
+        for list in expr.split(" by (").skip(1).chain(expr.split(" on (").skip(1)) {
+            let labels: Vec<_> = list.split(')').next().unwrap().split(", ").collect();
+            assert!(labels.contains(&"namespace"), "{alert}: {labels:?}");
+        }
+        for aggregate in ["sum(", "max(", "min(", "count(", "avg("] {
+            assert!(!expr.contains(aggregate), "{alert} adds up over namespaces");
+        }
+    }
+}
+
+/// One bad message that comes back every 30 seconds is most of what a quiet queue has.
+#[test]
+fn a_surge_of_rejects_is_more_than_one_message() {
+    let surge = alerts().into_iter().find(|alert| alert.alert == "EtlRejectsSurge").unwrap();
+    let (_, floor) =
+        surge.expr.split_once("(increase(etl_messages_rejected_total[10m])) > ").expect("a least number");
+    assert!(floor.trim().parse::<u32>().unwrap() > 600 / 30, "{floor}");
+}
+
+/// Grafana's shortest interval for a rate is four times what it takes for the scrape interval.
+#[test]
+fn grafana_knows_how_often_prometheus_scrapes() {
+    let scraping: Value = serde_saphyr::from_str(SCRAPING).unwrap();
+    let datasource: Value = serde_saphyr::from_str(DATASOURCE).unwrap();
+    let interval = &datasource["datasources"][0]["jsonData"]["timeInterval"];
+    assert_eq!(interval, &scraping["global"]["scrape_interval"]);
+    assert!(interval.is_string());
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Postgres {
         let login = format!("{}_worker", database.name());
         let mut owner = database.connect().await;
         let role = format!(
-            "CREATE ROLE {login} LOGIN; GRANT etl_writer TO {login};
+            "CREATE ROLE {login} LOGIN; GRANT etl_writer TO {login}; REVOKE CREATE ON SCHEMA public FROM PUBLIC;
             ALTER ROLE {login} SET log_error_verbosity = terse; ALTER ROLE {login} SET log_parameter_max_length = 0"
         );
         execute(&mut owner, &role).await;
@@ -101,6 +101,18 @@ async fn rights_that_a_worker_does_not_need() {
     for (grant, code, revoke) in [
         ("GRANT DELETE ON user_logins TO @", "database-changes-rows", "REVOKE DELETE ON user_logins FROM @"),
         ("GRANT UPDATE ON user_logins TO @", "database-changes-rows", "REVOKE UPDATE ON user_logins FROM @"),
+        ("GRANT DELETE ON etl.ledger TO @", "database-changes-ledger", "REVOKE DELETE ON etl.ledger FROM @"),
+        (
+            "GRANT TRUNCATE ON etl.quarantine TO @",
+            "database-changes-ledger",
+            "REVOKE TRUNCATE ON etl.quarantine FROM @",
+        ),
+        ("GRANT CREATE ON SCHEMA etl TO @", "database-creates-objects", "REVOKE CREATE ON SCHEMA etl FROM @"),
+        (
+            "GRANT CREATE ON SCHEMA public TO @",
+            "database-creates-objects",
+            "REVOKE CREATE ON SCHEMA public FROM @",
+        ),
         ("GRANT etl_reveal TO @", "database-reads-vault", "REVOKE etl_reveal FROM @"),
         ("GRANT UPDATE ON etl.policy TO @", "database-changes-policy", "REVOKE UPDATE ON etl.policy FROM @"),
     ] {

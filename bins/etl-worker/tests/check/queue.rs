@@ -67,6 +67,11 @@ async fn a_visibility_timeout_too_short_for_a_batch_or_too_long_for_a_restart() 
         let mut setup = Setup::with_queue(good_queue().visibility_timeout(timeout)).await;
         setup.set("ETL_SOURCE__VISIBILITY_TIMEOUT_S", "30");
         assert_eq!(setup.check().exit, 0);
+        // Ten times as many messages in hand take ten times as long to renew.
+        setup.set("ETL_PIPELINE__MAX_IN_FLIGHT", "100000");
+        let report = setup.finds("queue-visibility-short");
+        let what = report.what("queue-visibility-short");
+        assert!(what.contains("100000 in hand") && what.ends_with("need 250 seconds"), "{what}");
         let mut setup = Setup::new().await;
         setup.set("ETL_SOURCE__VISIBILITY_TIMEOUT_S", &seconds.to_string());
         setup.finds(code);

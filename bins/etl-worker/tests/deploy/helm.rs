@@ -1,16 +1,14 @@
-//! The chart, as far as it can be looked at without Helm. `cargo xtask ci` renders it where Helm is installed.
+//! The chart, as far as it can be looked at without Helm. rendered.rs has what is made of it.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use etl_worker::settings::{Inputs, Loaded};
 use serde_json::Value;
 
-use super::kubernetes::{assert_careful, assert_worker};
 use super::schema::faults;
-use super::{file, files_under, one, text};
+use super::{files_under, one, text};
 
-const CHART: &str = "deploy/helm/fetch-etl";
+pub(super) const CHART: &str = "deploy/helm/fetch-etl";
 
 fn values() -> Value {
     one(&format!("{CHART}/values.yaml"))
@@ -88,6 +86,25 @@ fn the_configuration_of_the_values_and_of_the_base_is_one_that_the_worker_takes(
     }
 }
 
+/// Without Helm: each of the three pods takes what stands in one place.
+#[test]
+fn all_pods_of_the_chart_are_made_of_the_same_parts() {
+    for pod in ["deployment.yaml", "migration.yaml", "tests/check.yaml"] {
+        let template = text(&format!("{CHART}/templates/{pod}"));
+        for part in ["fetch-etl.scheduling", "fetch-etl.image"] {
+            assert!(template.contains(&format!("include \"{part}\" .")), "{pod}: no {part}");
+        }
+        let takes = |value: &str, helper: &str| {
+            template.contains(&format!(".Values.{value}"))
+                || template.contains(&format!("include \"{helper}\" ."))
+        };
+        assert!(takes("extraVolumes", "fetch-etl.volumes"), "{pod}");
+        assert!(takes("extraVolumeMounts", "fetch-etl.volumeMounts"), "{pod}");
+        assert!(takes("env", "fetch-etl.env"), "{pod}");
+        assert!(template.contains("toYaml .Values.containerSecurityContext"), "{pod}");
+    }
+}
+
 #[test]
 fn the_chart_and_the_base_run_this_version() {
     let chart = one(&format!("{CHART}/Chart.yaml"));
@@ -96,59 +113,4 @@ fn the_chart_and_the_base_run_this_version() {
         let kustomization = one(&format!("deploy/kustomize/{directory}/kustomization.yaml"));
         assert_eq!(kustomization["images"][0]["newTag"], env!("CARGO_PKG_VERSION"));
     }
-}
-
-/// `cargo xtask ci` runs it where Helm is installed, and says so where it is not.
-#[test]
-#[ignore = "needs Helm"]
-fn what_helm_renders_is_a_careful_worker() {
-    let render = |args: &[&str]| {
-        let output =
-            Command::new("helm").args(["template", "logins"]).arg(file(CHART)).args(args).output().unwrap();
-        let rendered = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_saphyr::from_multiple::<Value>(&rendered).unwrap()
-    };
-    let of_kind = |objects: &[Value], kind: &str| {
-        objects.iter().find(|object| object["kind"] == kind).unwrap_or_else(|| panic!("no {kind}")).clone()
-    };
-    let plain = render(&[]);
-    let deployment = of_kind(&plain, "Deployment");
-    assert_worker(&deployment["spec"]["template"]["spec"], "chart");
-    assert_careful(&deployment["spec"]["template"]["spec"], "chart");
-    assert_careful(&of_kind(&plain, "Job")["spec"]["template"]["spec"], "migration");
-    assert_careful(&of_kind(&plain, "Pod")["spec"], "test");
-    let labels = &deployment["spec"]["template"]["metadata"]["labels"];
-    for (kind, selector) in [("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector")] {
-        for (name, value) in of_kind(&plain, kind)["spec"][selector]["matchLabels"].as_object().unwrap() {
-            assert_eq!(&labels[name], value, "{kind}");
-        }
-    }
-    let checksum = |objects: &[Value]| {
-        of_kind(objects, "Deployment")["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
-            .clone()
-    };
-    let other = render(&["--set", "config=[source]"]);
-    assert_ne!(checksum(&plain), checksum(&other), "another configuration is another pod");
-
-    let rules = file("deploy/prometheus/etl.rules.yml");
-    let scaled = render(&[
-        "--set=keda.enabled=true,keda.queueUrl=https://sqs.eu-west-1.amazonaws.com/1/logins,keda.region=eu-west-1",
-        "--set=podMonitor.enabled=true,prometheusRule.enabled=true",
-        &format!("--set-file=prometheusRule.rules={}", rules.display()),
-    ]);
-    let deployment = of_kind(&scaled, "Deployment");
-    assert_eq!(deployment["spec"].get("replicas"), None, "KEDA decides");
-    let scaler = of_kind(&scaled, "ScaledObject");
-    assert_eq!(scaler["spec"]["scaleTargetRef"]["name"], deployment["metadata"]["name"]);
-    assert_eq!(scaler["spec"]["triggers"][0]["metadata"]["queueLength"], "5000");
-    let authentication = of_kind(&scaled, "TriggerAuthentication");
-    assert_eq!(
-        scaler["spec"]["triggers"][0]["authenticationRef"]["name"],
-        authentication["metadata"]["name"]
-    );
-    let monitor = of_kind(&scaled, "PodMonitor");
-    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
-    assert_eq!(monitor["spec"]["podMetricsEndpoints"][0]["port"], container["ports"][0]["name"]);
-    assert!(of_kind(&scaled, "PrometheusRule")["spec"]["groups"][0]["rules"].is_array());
 }

@@ -97,6 +97,28 @@ fn the_job_migrates_and_no_more() {
     assert_careful(pod, "job");
     assert_eq!(pod["containers"][0]["args"], serde_json::json!(["migrate"]));
     assert_eq!(pod["restartPolicy"], "Never");
+    let labels = one("deploy/kustomize/migrate/kustomization.yaml")["labels"][0]["pairs"].clone();
+    let network = one("deploy/kustomize/migrate/networkpolicy.yaml");
+    assert_eq!(network["spec"]["podSelector"]["matchLabels"], labels);
+    assert_eq!(network["spec"].get("ingress"), None, "nobody gets in");
+    assert_eq!(network["spec"]["policyTypes"], serde_json::json!(["Ingress", "Egress"]));
+}
+
+/// The pod of docs/OPERATIONS.md for one command.
+#[test]
+fn the_admins_pod_is_careful_and_finds_its_secret() {
+    let page = super::text("docs/OPERATIONS.md");
+    let json = page.split_once("```json\n").unwrap().1.split_once("```").unwrap().0;
+    let pod: Value = serde_json::from_str(json).unwrap();
+    let pod = &pod["spec"];
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    let container = &pod["containers"][0];
+    assert!(is_key(container["env"][0]["name"].as_str().unwrap()));
+    assert_eq!(container["volumeMounts"][0]["name"], pod["volumes"][0]["name"]);
+    // For its group alone.
+    assert_eq!(pod["volumes"][0]["secret"]["defaultMode"], 0o440);
+    assert!(page.contains(&format!("kubectl run {} ", container["name"].as_str().unwrap())));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod helm;
 mod kubernetes;
 mod places;
+mod rendered;
 mod schema;
 
 use std::fs;

@@ -1,9 +1,12 @@
 //! The image, docker-compose.yml and the systemd unit.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use clap::Parser as _;
 use etl_worker::cli::Cli;
+use etl_worker::settings::{Inputs, Loaded};
 use serde_json::Value;
 
 use super::{file, is_key, one, text};
@@ -70,6 +73,10 @@ fn the_image_asks_the_worker_itself_whether_it_is_well() {
     assert!(dockerfile.contains(&format!("ENTRYPOINT [\"{}\"]", words[0])));
     assert!(dockerfile.contains("USER 65532:65532") && dockerfile.contains("EXPOSE 9600"));
     assert!(dockerfile.contains("ENV ETL_TELEMETRY__LISTEN=0.0.0.0:9600"));
+    // What the build is told of its commit is there before it begins.
+    let told = dockerfile.find("ENV BUILD_COMMIT=$BUILD_COMMIT").unwrap();
+    assert!(dockerfile.find("ARG BUILD_COMMIT=unknown").unwrap() < told);
+    assert!(told < dockerfile.find("cargo build").unwrap());
 }
 
 #[test]
@@ -97,6 +104,8 @@ fn the_unit_starts_the_worker_with_secrets_that_it_loads() {
         .iter()
         .find_map(|line| line.strip_prefix("ETL_PIPELINE__SHUTDOWN_GRACE_S=")?.parse().ok());
     assert!(stop > grace.unwrap_or(u64::MAX));
+    // Of a login that only adds rows nobody can expect the tables.
+    assert!(all("Environment").contains(&"ETL_SINK__MIGRATE=false".to_owned()));
     for hardening in [
         "DynamicUser=yes",
         "NoNewPrivileges=yes",
@@ -106,4 +115,31 @@ fn the_unit_starts_the_worker_with_secrets_that_it_loads() {
     ] {
         assert!(unit.lines().any(|line| line == hardening), "{hardening}");
     }
+}
+
+/// What the page says belongs in /etc/etl/etl.toml fits what the unit sets: no secret has two ways.
+#[test]
+fn the_units_environment_and_the_pages_configuration_are_one_that_the_worker_takes() {
+    let page = text("docs/DEPLOY.md");
+    let (_, section) = page.split_once("\n## systemd\n").unwrap();
+    let toml = section.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    let credentials = tempfile::tempdir().unwrap();
+    let path = credentials.path().join("database-url");
+    fs::write(&path, "postgres://etl@db/logins").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    let directory = credentials.path().to_str().unwrap();
+    let config = credentials.path().join("etl.toml");
+    fs::write(&config, toml).unwrap();
+    let unit = text("deploy/systemd/etl-worker.service");
+    let set = unit.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='));
+    let mut env: Vec<(_, String)> = set.map(|(name, value)| (name, value.replace("%d", directory))).collect();
+    let resolve = |env: &[(&str, String)]| {
+        let env = env.iter().map(|(name, value)| ((*name).into(), value.into())).collect();
+        Loaded::read(&Inputs { env, ..Inputs::new(Some(config.clone()), Vec::new()) }).unwrap().settings()
+    };
+    let settings = resolve(&env).unwrap();
+    assert!(!settings.sink.migrate);
+    // And a second way to a secret is refused: why the page says what must not stand there.
+    env.push(("ETL_MASKING__KEY_FILE", "/etc/etl/mask.key".to_owned()));
+    assert!(resolve(&env).is_err());
 }

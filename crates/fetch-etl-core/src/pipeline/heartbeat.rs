@@ -15,7 +15,7 @@ use crate::{EventSchema, ExtendOutcome, Held, UnixMillis};
 
 /// How many extensions are under way at once: enough for 10,000 messages in batches of ten within a fraction of the shortest
 /// sensible lease.
-const PARALLEL_EXTENDS: usize = 16;
+pub const PARALLEL_EXTENDS: usize = 16;
 
 /// All groups of messages that may need renewing. A group whose messages are all settled is dropped by its last token and
 /// disappears here by itself.

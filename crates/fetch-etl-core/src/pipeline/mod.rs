@@ -38,6 +38,7 @@ use tracing::warn;
 
 pub use calls::Operation;
 pub use config::PipelineConfig;
+pub use heartbeat::PARALLEL_EXTENDS;
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use observer::{EndedBatch, Observer};
 pub use stats::{Counter, ReturnCause, Stats, Summary};

@@ -12,6 +12,12 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{/* The workers alone, of all pods of a release. */}}
+{{- define "fetch-etl.workerSelector" -}}
+{{ include "fetch-etl.selector" . }}
+app.kubernetes.io/component: worker
+{{- end -}}
+
 {{- define "fetch-etl.labels" -}}
 {{ include "fetch-etl.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -35,21 +41,43 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* What each pod may not do. */}}
-{{- define "fetch-etl.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile:
-  type: RuntimeDefault
+{{/* Where a pod runs and as whom, the same for the workers, the migration and the check. */}}
+{{- define "fetch-etl.scheduling" -}}
+automountServiceAccountToken: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
 {{- end -}}
 
-{{- define "fetch-etl.containerSecurityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
+{{/* What the pods that end are called besides: a sidecar of a mesh would keep them from ending. */}}
+{{- define "fetch-etl.jobLabels" -}}
+{{- with merge (dict) .Values.jobs.podLabels .Values.podLabels }}
+{{- toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "fetch-etl.jobAnnotations" -}}
+{{- with merge (dict) .Values.jobs.podAnnotations .Values.podAnnotations }}
+{{- toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* The worker's environment: what the chart decides. */}}
@@ -80,6 +108,9 @@ capabilities:
 - name: secrets
   mountPath: /run/secrets/etl
   readOnly: true
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "fetch-etl.volumes" -}}
@@ -103,4 +134,36 @@ capabilities:
             - key: {{ .Values.secrets.maskingKey.key }}
               path: masking-key
       {{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Where every pod of a release may go. */}}
+{{- define "fetch-etl.egress" -}}
+# Names.
+- ports:
+    - protocol: UDP
+      port: 53
+    - protocol: TCP
+      port: 53
+# AWS.
+- ports:
+    - protocol: TCP
+      port: 443
+  {{- with .Values.networkPolicy.awsTo }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+# The database.
+- ports:
+    - protocol: TCP
+      port: {{ .Values.networkPolicy.databasePort }}
+  {{- with .Values.networkPolicy.databaseTo }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- with .Values.networkPolicy.extraEgress }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}

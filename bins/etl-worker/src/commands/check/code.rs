@@ -83,7 +83,7 @@ codes! {
     QUEUE_RETENTION_SHORT = "queue-retention-short", Queue, Medium,
         "messages that wait while the database is down for longer than that are deleted";
     QUEUE_VISIBILITY_SHORT = "queue-visibility-short", Queue, Medium,
-        "leases are renewed at half of it: that leaves too little time for a slow write and a second try, and others receive it too";
+        "leases are renewed at half of it: while a write takes long there is no time to renew all that is in hand, and others receive it too";
     QUEUE_VISIBILITY_LONG = "queue-visibility-long", Queue, Low,
         "what a killed worker held comes back only after that time; a running worker renews its leases by itself";
     QUEUE_NOT_ENCRYPTED = "queue-not-encrypted", Queue, Medium,
@@ -113,6 +113,10 @@ codes! {
         "a worker only adds to the vault; who can read it needs but the private key to have all values";
     DATABASE_CHANGES_POLICY = "database-changes-policy", Database, Medium,
         "one worker with a wrong configuration could put its policy in force for all of them";
+    DATABASE_CHANGES_LEDGER = "database-changes-ledger", Database, Medium,
+        "a key that is gone from the ledger is a second row, and a quarantined message that is gone is lost";
+    DATABASE_CREATES_OBJECTS = "database-creates-objects", Database, Low,
+        "who may make tables and functions beside ours can put one in the way of ours; a worker needs to make none";
     DATABASE_LOG_QUOTES = "database-log-quotes-values", Database, Low,
         "the server's log quotes refused rows and the parameters of slow statements: user ids and masks, and replayed values";
     DATABASE_IN_CLEAR = "database-connection-in-clear", Database, Medium,

@@ -3,7 +3,7 @@
 use fetch_etl_postgres::DatabasePosture;
 
 use super::code;
-use super::facts::leaves_machine;
+use super::facts::database_leaves_machine;
 use super::finding::{Finding, finding};
 use crate::settings::{DatabaseKind, SinkSettings};
 
@@ -85,6 +85,22 @@ fn rights(settings: &SinkSettings, database: &DatabasePosture) -> Vec<Finding> {
         let what = format!("the worker's login {login} can change the masking policy");
         findings.push(finding(&code::DATABASE_CHANGES_POLICY, what, fix));
     }
+    if !database.rights_on_books.is_empty() {
+        let rights = database.rights_on_books.join(", ");
+        let fix = format!(
+            "REVOKE UPDATE, DELETE, TRUNCATE ON etl.ledger FROM {login}; REVOKE DELETE, TRUNCATE ON etl.quarantine FROM {login}, or from the role that it has them of"
+        );
+        let what = format!("the worker's login {login} has {rights}");
+        findings.push(finding(&code::DATABASE_CHANGES_LEDGER, what, fix));
+    }
+    if !database.creates_in.is_empty() {
+        let schemas = database.creates_in.join(", ");
+        let fix = format!(
+            "REVOKE CREATE ON SCHEMA {schemas} FROM {login}, or from PUBLIC, which has it in the schema public before Postgres 15"
+        );
+        let what = format!("the worker's login {login} may make tables in the schema {schemas}");
+        findings.push(finding(&code::DATABASE_CREATES_OBJECTS, what, fix));
+    }
     findings
 }
 
@@ -103,8 +119,10 @@ fn quoted(name: &str) -> String {
 /// It may be looked at without the database.
 pub(super) fn connection(settings: &SinkSettings) -> Option<Finding> {
     let url = settings.database.expose();
-    let is_open =
-        settings.database.kind() == DatabaseKind::Postgres && leaves_machine(url) && !demands_tls(url);
+    let pghost = std::env::var("PGHOST").ok();
+    let is_open = settings.database.kind() == DatabaseKind::Postgres
+        && database_leaves_machine(url, pghost.as_deref())
+        && !demands_tls(url);
     is_open.then(|| {
         finding(
             &code::DATABASE_IN_CLEAR,

@@ -196,16 +196,34 @@ async fn look_at_tables(settings: &SinkSettings, database: &Database) -> Result<
 
 /// Whether a connection to this address leaves the machine.
 pub(super) fn leaves_machine(url: &str) -> bool {
+    !is_here(host(url))
+}
+
+/// The same of a Postgres, whose address may name its host in the query, or leave that to the environment's `PGHOST`.
+pub(super) fn database_leaves_machine(url: &str, pghost: Option<&str>) -> bool {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let parameters = query.split('&').filter_map(|parameter| parameter.split_once('='));
+    // The last one counts.
+    let named = parameters.rev().find(|(name, _)| ["host", "hostaddr"].contains(name)).map(|(_, host)| host);
+    let of_url = Some(host(url)).filter(|host| !host.is_empty());
+    !is_here(named.or(of_url).or(pghost).unwrap_or_default())
+}
+
+fn host(url: &str) -> &str {
     let authority = url.split_once("://").map_or("", |(_, rest)| rest);
     let authority = authority.split(['/', '?']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
-    let host = match host.strip_prefix('[') {
+    match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
-    };
-    // No host, or a path (encoded as %2F), is a local socket.
-    let local_name = host.is_empty() || host == "localhost" || host.to_ascii_lowercase().starts_with("%2f");
-    !local_name && !host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+/// No host, or a path (which an address encodes as %2F), is a local socket.
+fn is_here(host: &str) -> bool {
+    let is_path = host.starts_with('/') || host.to_ascii_lowercase().starts_with("%2f");
+    let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    host.is_empty() || host == "localhost" || is_path || is_loopback
 }
 
 #[cfg(test)]
@@ -224,6 +242,22 @@ mod tests {
             ("http://10.0.0.7:9324", true),
         ] {
             assert_eq!(leaves_machine(url), leaves, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_databases_host_may_stand_elsewhere_than_in_its_place() {
+        for (url, pghost, leaves) in [
+            ("postgres:///logins?host=db", None, true),
+            ("postgres://localhost/logins?sslmode=prefer&hostaddr=10.0.0.7", None, true),
+            ("postgres://db/logins?host=/var/run/postgresql", None, false),
+            ("postgres:///logins?host=%2Fvar%2Frun", Some("db"), false),
+            ("postgres:///logins", Some("db"), true),
+            ("postgres:///logins", Some("/var/run/postgresql"), false),
+            ("postgres:///logins", None, false),
+            ("postgres://localhost/logins", Some("db"), false),
+        ] {
+            assert_eq!(database_leaves_machine(url, pghost), leaves, "{url} {pghost:?}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fetch_etl_core::pipeline::PARALLEL_EXTENDS;
 use fetch_etl_sqs::{DeadLetterQueue, DeadLetterState, Encryption, QueuePosture};
 
 use super::code;
@@ -14,7 +15,12 @@ const FEWEST_RECEIVES: u32 = 3;
 const MOST_RECEIVES: u32 = 100;
 /// A night, and the morning after it.
 const SHORTEST_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+/// Below it a call that hangs, which is given up after a quarter of the lease, leaves no time for another.
 const SHORTEST_LEASE: Duration = Duration::from_secs(10);
+/// What a call of SQS may well take when it is slow.
+const SLOW_CALL: Duration = Duration::from_millis(100);
+/// Most messages of one call of SQS.
+const MESSAGES_A_CALL: usize = 10;
 const LONGEST_LEASE: Duration = Duration::from_secs(15 * 60);
 
 /// What is unsafe about the queue itself.
@@ -106,23 +112,39 @@ fn retention(queue: &QueuePosture) -> Option<Finding> {
 fn lease(settings: &Settings, queue: &QueuePosture) -> Option<Finding> {
     let ours = settings.source.visibility_timeout;
     let lease = ours.or(queue.visibility_timeout)?;
-    let (code, words) = if lease < SHORTEST_LEASE {
-        (&code::QUEUE_VISIBILITY_SHORT, "only")
+    let max_in_flight = settings.pipeline.max_in_flight;
+    let shortest = shortest_lease(max_in_flight);
+    let hidden = format!("a received message is hidden from others for {}", time(lease));
+    let (code, what) = if lease < shortest {
+        let needed = time(shortest);
+        let what = format!(
+            "{hidden} only: {max_in_flight} in hand (pipeline.max_in_flight), while a write takes long, need {needed}"
+        );
+        (&code::QUEUE_VISIBILITY_SHORT, what)
     } else if lease > LONGEST_LEASE {
-        (&code::QUEUE_VISIBILITY_LONG, "at a time")
+        (&code::QUEUE_VISIBILITY_LONG, format!("{hidden} at a time"))
     } else {
         return None;
     };
+    let better = shortest.as_secs().max(30);
+    let ours_fixed = format!("set source.visibility_timeout_s = {better}");
     let fix = match ours {
-        Some(_) => "set source.visibility_timeout_s = 30".to_owned(),
+        Some(_) => ours_fixed,
         None => {
-            format!(
-                "set source.visibility_timeout_s = 30, or {}",
-                set(&queue.queue_url, "VisibilityTimeout=30")
-            )
+            let theirs = set(&queue.queue_url, &format!("VisibilityTimeout={better}"));
+            format!("{ours_fixed}, or {theirs}")
         }
     };
-    Some(finding(code, format!("a received message is hidden from others for {} {words}", time(lease)), fix))
+    Some(finding(code, what, fix))
+}
+
+/// A write may take longer than any lease, up to an outage of the database: all that is in hand is renewed meanwhile, from the half of
+/// a lease on. Of that half two rounds are to fit in, for the first may fail.
+fn shortest_lease(max_in_flight: usize) -> Duration {
+    let calls = max_in_flight.div_ceil(MESSAGES_A_CALL).div_ceil(PARALLEL_EXTENDS);
+    let round = SLOW_CALL.saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX));
+    let needed = (round * 4).as_secs_f64().ceil();
+    SHORTEST_LEASE.max(Duration::from_secs(needed as u64))
 }
 
 fn encryption(queue: &QueuePosture) -> Option<Finding> {
@@ -155,6 +177,13 @@ fn time(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lease_lasts_for_two_rounds_of_renewals_of_all_that_is_in_hand() {
+        for (max_in_flight, seconds) in [(1, 10), (4_000, 10), (10_000, 26), (100_000, 250)] {
+            assert_eq!(shortest_lease(max_in_flight).as_secs(), seconds, "{max_in_flight}");
+        }
+    }
 
     #[test]
     fn times_are_said_in_the_largest_whole_unit() {
