@@ -166,7 +166,7 @@ fn without_clock(shown: &str) -> String {
 const WORDS: &[&str] = &[
     "Delivery", "id", "attempt", "sent_at", "body_bytes", "UnixMillis", "Some", "None", "Pii", "pii",
     "Staged", "batch", "Batch", "rows", "rejects", "unknown_fields", "non_canonical", "group", "LeaseGroup", "slots",
-    "Slot", "receipt", "Receipt", "state", "renewed_ms", "extending", "false", "received_at",
+    "Slot", "receipt", "Receipt", "trace", "state", "renewed_ms", "extending", "false", "received_at",
     "Masked", "key", "MessageKey", "attribute", "LoginRow", "mask_key_id", "KeyId", "Held", "held",
     "Rejected", "reject", "Reject", "reason", "field", "position", "length", "code", "sealed",
     "InvalidJson", "NotAnObject", "DuplicateField", "MissingField", "NullField", "EmptyField", "WrongType", "TooLong",
