@@ -34,15 +34,9 @@ impl Actor {
     }
 }
 
-/// Why nothing is opened: it could not be said in the audit before.
-pub(crate) fn unsaid(failure: Failure) -> Failure {
-    let text = format!("nothing is shown, for the audit could not be written: {failure}");
-    Failure { text, ..failure }
-}
-
-/// The same for what is not shown anyway.
-pub(crate) fn unopened(failure: Failure) -> Failure {
-    let text = format!("nothing is opened, for the audit could not be written: {failure}");
+/// Why nothing is `done` ("shown", "opened"): it could not be said in the audit before.
+pub(crate) fn unsaid(done: &str, failure: Failure) -> Failure {
+    let text = format!("nothing is {done}, for the audit could not be written: {failure}");
     Failure { text, ..failure }
 }
 

@@ -37,7 +37,7 @@ pub(crate) async fn run(args: RevealArgs) -> Result<Outcome, Failure> {
         ..actor.event("reveal", &subject, &args.why.reason)
     };
     // Before anything is opened or said: without it, nothing is.
-    let at = store.sink.append_audit(&event).await.map_err(|error| unsaid(store.failure(error)))?;
+    let at = store.sink.append_audit(&event).await.map_err(|error| unsaid("shown", store.failure(error)))?;
     let table = Table::of(&found, args.level, opener.as_ref());
     print(&table.text)?;
     let mut text = table.summary(&found, args.limit);

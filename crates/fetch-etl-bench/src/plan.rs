@@ -12,7 +12,7 @@ use crate::parts::{MaskMethod, SinkWay};
 use crate::report::{FORMAT, Measurement, Report, Run};
 use crate::rig::Rig;
 use crate::runs::growth::Filled;
-use crate::runs::latency::Pace;
+use crate::runs::pace::Pace;
 use crate::runs::worker::Setup;
 use crate::runs::{idle, latency, limits, peer, prune, soak, worker};
 use crate::{Result, Scale, machine, say, stats};

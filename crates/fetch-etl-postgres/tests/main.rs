@@ -11,6 +11,7 @@ mod ledger;
 mod migrations;
 mod partitions;
 mod policy;
+mod posture;
 mod prune;
 mod reading;
 mod reveal;

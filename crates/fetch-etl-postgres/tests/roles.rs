@@ -92,56 +92,6 @@ async fn a_writer_does_all_that_a_worker_does() {
 }
 
 #[tokio::test]
-async fn a_writer_has_nothing_that_its_posture_would_show() {
-    let mut bench = Bench::open().await;
-    // As it is from Postgres 15 on.
-    bench.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
-    let role = Role::member_of(&mut bench, "etl_writer").await;
-    let sink = role.sink(&bench.database).await;
-    let posture = sink.posture().await.unwrap();
-    assert!(!posture.is_superuser && !posture.can_change_policy && !posture.is_read_only);
-    assert_eq!(
-        [
-            posture.owns,
-            posture.rights_on_rows,
-            posture.rights_on_books,
-            posture.creates_in,
-            posture.readable_vault
-        ],
-        [const { Vec::<String>::new() }; 5]
-    );
-    sink.close().await;
-
-    // Whoever migrated it, here a superuser, has all of it.
-    let posture = bench.sink.posture().await.unwrap();
-    assert!(posture.is_superuser && posture.can_change_policy);
-    assert_eq!(posture.rights_on_rows, ["UPDATE", "DELETE", "TRUNCATE"]);
-    assert_eq!(posture.rights_on_books.len(), 5, "{:?}", posture.rights_on_books);
-    assert_eq!(posture.creates_in, ["etl", "public"]);
-    assert!(
-        posture.owns.contains(&"user_logins".to_owned()) && posture.owns.contains(&"etl.ledger".to_owned())
-    );
-    role.drop(&mut bench).await;
-}
-
-#[tokio::test]
-async fn what_is_not_there_yet_is_not_held_against_a_database() {
-    let database = TestDatabase::create().await;
-    let posture = sink_on(&database).await.posture().await.unwrap();
-    assert_eq!(
-        [
-            posture.owns,
-            posture.rights_on_rows,
-            posture.rights_on_books,
-            posture.creates_in,
-            posture.readable_vault
-        ],
-        [const { Vec::<String>::new() }; 5]
-    );
-    assert!(!posture.can_change_policy);
-}
-
-#[tokio::test]
 async fn a_writer_reads_no_vault_changes_nothing_in_it_and_changes_no_policy() {
     let mut bench = Bench::open().await;
     let version = bench.sink.put_in_force(&policy("first"), None).await.unwrap().unwrap().version;

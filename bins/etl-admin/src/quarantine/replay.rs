@@ -15,7 +15,7 @@ use fetch_etl_seal::Opener;
 
 use super::Store;
 use super::source::{Halt, KEY_UNAVAILABLE, PAGE, QuarantineSource, Unopened};
-use crate::actor::{Actor, unopened};
+use crate::actor::{Actor, unsaid};
 use crate::cli::ReplayArgs;
 use crate::words::{harmless, messages};
 use crate::{Outcome, key_file};
@@ -74,7 +74,7 @@ async fn audit(store: &Store, recipient_id: &str, ours: u64, dry_run: bool) -> R
     let (actor, subject) = (Actor::of_this_process(), format!("rejected messages sealed to {recipient_id}"));
     let reason = if dry_run { "quarantine replay --dry-run" } else { "quarantine replay" };
     let event = AuditEvent { entries: ours, ..actor.event("replay", &subject, reason) };
-    sink.append_audit(&event).await.map(drop).map_err(|error| unopened(store.failure(error)))
+    sink.append_audit(&event).await.map(drop).map_err(|error| unsaid("opened", store.failure(error)))
 }
 
 /// How many messages this key can open.

@@ -42,7 +42,7 @@ async fn audit(store: &Store, entry: &QuarantineEntry, reason: &str) -> Result<(
     let Some(sink) = &store.postgres else { return Ok(()) };
     let (actor, subject) = (Actor::of_this_process(), format!("rejected message {}", entry.key));
     let event = AuditEvent { level: Some("full"), entries: 1, ..actor.event("show", &subject, reason) };
-    sink.append_audit(&event).await.map(drop).map_err(|error| unsaid(store.failure(error)))
+    sink.append_audit(&event).await.map(drop).map_err(|error| unsaid("shown", store.failure(error)))
 }
 
 fn told(entry: &QuarantineEntry, codes: &str) -> String {

@@ -13,13 +13,14 @@ use fetch_etl_harness::LocalQueue;
 use fetch_etl_testing::postgres::TestDatabase;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgListener;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 use crate::load::{Values, login};
 use crate::report::Run;
 use crate::rig::Rig;
+use crate::runs::pace::Pace;
 use crate::runs::worker::{self, Setup};
-use crate::sqs::{Connection, MOST};
+use crate::sqs::Connection;
 use crate::watch::Watched;
 use crate::{Result, stats};
 
@@ -28,46 +29,20 @@ const CHANNEL: &str = "fetch_etl_bench";
 /// What does not come in this time does not come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Messages that are sent at a steady rate.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
-    /// Messages of one call: one, or as many as a call takes where there are thousands a second.
-    at_once: u64,
-    calls_per_second: u64,
-    /// Every so many messages one is timed.
-    timed: u64,
-}
-
-impl Pace {
-    /// Each message by itself, and each of them timed.
-    pub(crate) const QUIET: Self = Self { at_once: 1, calls_per_second: 100, timed: 1 };
-
-    /// About so many messages a second, one of a hundred timed: a notification for each would be what is measured.
-    pub(crate) fn busy(messages_per_second: f64) -> Self {
-        Self { at_once: MOST, calls_per_second: (messages_per_second as u64 / MOST).max(1), timed: 100 }
-    }
-
-    fn messages_in(self, time: Duration) -> u64 {
-        let calls = self.calls_per_second * time.as_secs();
-        // A whole number of timed ones.
-        (calls * self.at_once).next_multiple_of(self.timed.max(self.at_once))
-    }
-
-    /// Tells of the rows of timed messages, which have numbers that end in as many zeros.
-    fn trigger(self) -> String {
-        format!(
-            "CREATE FUNCTION public.fetch_etl_bench() RETURNS trigger LANGUAGE plpgsql
-            AS $$ BEGIN PERFORM pg_notify('{CHANNEL}', NEW.message_id); RETURN NULL; END $$;
-            CREATE TRIGGER fetch_etl_bench AFTER INSERT ON user_logins FOR EACH ROW
-            WHEN (right(NEW.user_id, 12)::bigint % {} = 0) EXECUTE FUNCTION public.fetch_etl_bench()",
-            self.timed
-        )
-    }
+/// Tells of the rows of timed messages, which have numbers that end in as many zeros.
+fn trigger(pace: Pace) -> String {
+    format!(
+        "CREATE FUNCTION public.fetch_etl_bench() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN PERFORM pg_notify('{CHANNEL}', NEW.message_id); RETURN NULL; END $$;
+        CREATE TRIGGER fetch_etl_bench AFTER INSERT ON user_logins FOR EACH ROW
+        WHEN (right(NEW.user_id, 12)::bigint % {} = 0) EXECUTE FUNCTION public.fetch_etl_bench()",
+        pace.timed
+    )
 }
 
 pub(crate) async fn run(rig: &Rig, pace: Pace) -> Result<Run> {
     let database = rig.migrated_database().await?;
-    sqlx::raw_sql(AssertSqlSafe(pace.trigger())).execute(&mut database.connect().await).await?;
+    sqlx::raw_sql(AssertSqlSafe(trigger(pace))).execute(&mut database.connect().await).await?;
     let queue = rig.queue(0, Values::New)?;
     let mut commits = Commits::listen(&database).await?;
     let worker = worker::start(rig, &Setup::usual(0), &queue, &database);
@@ -91,7 +66,7 @@ async fn measure(
     let count = pace.messages_in(rig.scale.latency);
     let before = watched.look();
     let timed = count / pace.timed;
-    let (sent, committed) = tokio::try_join!(send(&mut connection, pace, count), commits.take(timed))?;
+    let (sent, committed) = tokio::try_join!(pace.send(&mut connection, count), commits.take(timed))?;
     let took = watched.look();
     let mut run = took.since(&before, count);
     run.peak_rss_bytes = watched.peak_rss_bytes();
@@ -107,29 +82,6 @@ async fn measure(
     figure("max_ms", stats::percentile(times, 1.0));
     figure("sender_late_p99_ms", stats::percentile(sent.late_ms, 0.99));
     Ok(run)
-}
-
-struct Sent {
-    times: Vec<(String, Instant)>,
-    /// How late the sender was each time, against its own timetable: it is not to be what is measured.
-    late_ms: Vec<f64>,
-}
-
-async fn send(connection: &mut Connection, pace: Pace, count: u64) -> Result<Sent> {
-    let mut sent = Sent { times: Vec::new(), late_ms: Vec::new() };
-    let mut timetable = interval(Duration::from_secs(1) / pace.calls_per_second as u32);
-    timetable.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    for first in (1..=count).step_by(pace.at_once as usize) {
-        let due = timetable.tick().await.into_std();
-        let numbers = first..first + pace.at_once;
-        let bodies: Vec<_> = numbers.clone().map(|number| login(number, Values::New)).collect();
-        let at = Instant::now();
-        let ids = connection.send(&bodies).await?;
-        let timed = numbers.zip(ids).filter(|(number, _)| number.is_multiple_of(pace.timed));
-        sent.times.extend(timed.map(|(_, id)| (id, at)));
-        sent.late_ms.push(at.saturating_duration_since(due).as_secs_f64() * 1e3);
-    }
-    Ok(sent)
 }
 
 struct Commits(PgListener);
@@ -154,20 +106,5 @@ impl Commits {
             taken.extend([self.next().await?]);
         }
         Ok(taken)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pace_sends_whole_calls_and_whole_numbers_of_timed_messages() {
-        assert_eq!(Pace::QUIET.messages_in(Duration::from_secs(20)), 2_000);
-        let busy = Pace::busy(9_876.0);
-        assert_eq!(busy.calls_per_second, 987);
-        assert_eq!(busy.messages_in(Duration::from_secs(2)), 19_800);
-        // A machine that is all but stopped.
-        assert_eq!(Pace::busy(3.0).messages_in(Duration::from_secs(1)), 100);
     }
 }

@@ -2,18 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::interval;
 
-use crate::load::{Values, login};
+use crate::load::Values;
 use crate::report::Run;
 use crate::rig::Rig;
+use crate::runs::pace::Pace;
 use crate::runs::worker::{self, Setup};
-use crate::sqs::{Connection, MOST};
+use crate::sqs::Connection;
 use crate::watch::Watched;
 use crate::{Result, proc, say, stats};
 
 /// Enough for a million messages in ten minutes, and not so much that the machine has nothing left.
-const CALLS_PER_SECOND: u64 = 200;
+const PER_SECOND: f64 = 2_000.0;
 const LOOK_EACH: Duration = Duration::from_secs(1);
 /// Until pools are filled and the allocator has what it keeps: this part of the time does not count.
 const WARM_UP: f64 = 0.2;
@@ -24,9 +25,11 @@ pub(crate) async fn run(rig: &Rig, time: Duration) -> Result<Run> {
     let worker = worker::start(rig, &Setup::usual(0), &queue, &database);
     let watched = Watched::of(rig).and_queue(&queue).and_clients([worker.id()]);
     let before = watched.look();
-    let sending = send(Connection::open(queue.endpoint(), queue.url()).await?, time);
-    let (messages, memory) = tokio::join!(sending, watch_memory(worker.id(), time));
-    let messages = messages?;
+    let pace = Pace::busy(PER_SECOND);
+    let messages = pace.messages_in(time);
+    let mut connection = Connection::open(queue.endpoint(), queue.url()).await?;
+    let (sent, memory) = tokio::join!(pace.send(&mut connection, messages), watch_memory(worker.id(), time));
+    sent?;
     let mut run = watched.look().since(&before, messages);
     run.peak_rss_bytes = watched.peak_rss_bytes();
     run.figures.extend(Growth::of(&memory).figures());
@@ -35,19 +38,6 @@ pub(crate) async fn run(rig: &Rig, time: Duration) -> Result<Run> {
         return Err(format!("{stored} rows of {messages} messages").into());
     }
     Ok(run)
-}
-
-async fn send(mut connection: Connection, time: Duration) -> Result<u64> {
-    let mut timetable = interval(Duration::from_secs(1) / CALLS_PER_SECOND as u32);
-    timetable.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let since = Instant::now();
-    let mut sent = 0;
-    while since.elapsed() < time {
-        timetable.tick().await;
-        let bodies: Vec<_> = (sent..sent + MOST).map(|number| login(number, Values::New)).collect();
-        sent += connection.send(&bodies).await?.len() as u64;
-    }
-    Ok(sent)
 }
 
 /// The process's memory, second by second.
