@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::stage::seal;
 use crate::{
-    Committed, ErrorClass, Held, MessageKey, Pii, Reject, RejectReason, Rejected, Returned, Sealer, Sink,
-    SinkCode, SinkError, UnixMillis, VaultEntry, WriteReport,
+    Committed, ErrorClass, Held, KeyOrigin, MessageKey, Pii, Reject, RejectReason, Rejected, Returned,
+    Sealer, Sink, SinkCode, SinkError, UnixMillis, VaultEntry, WriteReport,
 };
 
 /// A row whose personal fields went through a [`Masker`](crate::Masker), with what the ledger needs to know of its message.
@@ -16,7 +16,8 @@ use crate::{
 /// ```compile_fail,E0451
 /// # use fetch_etl_core::{Held, Masked, MessageKey, UnixMillis};
 /// fn forge(row: String, key: MessageKey, held: Held) -> Masked<String> {
-///     Masked { row, key, id: None, attempt: 1, sent_at: UnixMillis::new(0), body_bytes: 0, body: None, vault: vec![], held }
+///     let sent_at = UnixMillis::new(0);
+///     Masked { row, key, id: None, attempt: 1, sent_at, sent_at_known: true, body_bytes: 0, body: None, vault: vec![], held }
 /// }
 /// ```
 ///
@@ -28,6 +29,7 @@ pub struct Masked<R> {
     pub(crate) id: Option<Box<str>>,
     pub(crate) attempt: u32,
     pub(crate) sent_at: UnixMillis,
+    pub(crate) sent_at_known: bool,
     pub(crate) body_bytes: u32,
     pub(crate) body: Option<Pii<Vec<u8>>>,
     pub(crate) vault: Vec<VaultEntry>,
@@ -43,10 +45,14 @@ impl<R> Masked<R> {
     pub fn key(&self) -> &MessageKey {
         &self.key
     }
-    /// When the message was sent (or received, where the source does not know): its UTC day is the ledger's partition
-    /// and the row's `create_date`.
+    /// When the message was sent (or received, where the source does not know): its UTC day is the row's `create_date`.
     pub fn sent_at(&self) -> UnixMillis {
         self.sent_at
+    }
+    /// When the queue says that the message was sent, where key and time are the same at every delivery: the ledger may keep the key
+    /// under that time. `None` for a producer's key, which may be sent again, and where the source knows no times.
+    pub fn queued_at(&self) -> Option<UnixMillis> {
+        (self.sent_at_known && self.key.origin() == KeyOrigin::MessageId).then_some(self.sent_at)
     }
     /// The hold on the message.
     pub fn held(&self) -> &Held {
@@ -67,6 +73,7 @@ impl<R> Masked<R> {
             id: self.id,
             attempt: self.attempt,
             sent_at: self.sent_at,
+            sent_at_known: self.sent_at_known,
             body_bytes: self.body_bytes,
             held: self.held,
         }

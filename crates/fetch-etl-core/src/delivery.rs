@@ -93,7 +93,8 @@ pub struct Delivery {
     pub key: Option<Box<str>>,
     /// How many times the queue has delivered this message, this time included; 1 where the source does not know.
     pub attempt: u32,
-    /// When the message was sent; `None` where the source does not know, and the time of receipt stands in.
+    /// When the message was sent, to the millisecond the same at every delivery: a ledger may tell by it and the id that a message was
+    /// there before. `None` where the source does not know; the time of receipt stands in then for what is shown.
     pub sent_at: Option<UnixMillis>,
     /// The trace that its sender keeps of it, where there is one.
     pub trace: Option<TraceParent>,

@@ -47,14 +47,16 @@ struct Message {
     key: Option<Box<str>>,
     attempt: u32,
     sent_at: UnixMillis,
+    sent_at_known: bool,
     body: Pii<Vec<u8>>,
 }
 
 impl Message {
     fn split(delivery: Delivery) -> (Self, Leased) {
         let Delivery { id, key, attempt, sent_at, trace, body, receipt } = delivery;
+        let sent_at_known = sent_at.is_some();
         let sent_at = sent_at.unwrap_or_else(UnixMillis::now);
-        (Self { id, key, attempt, sent_at, body }, Leased { receipt, sent_at, trace })
+        (Self { id, key, attempt, sent_at, sent_at_known, body }, Leased { receipt, sent_at, trace })
     }
 }
 
@@ -108,7 +110,7 @@ impl<S: EventSchema> Stager<S> {
     }
 
     fn stage_one(&self, message: Message, index: usize, staged: &mut Staged<S::Row>) {
-        let Message { id, key, attempt, sent_at, body } = message;
+        let Message { id, key, attempt, sent_at, sent_at_known, body } = message;
         let held = Held::nth(&staged.group, index);
         let body_bytes = u32::try_from(body.expose().len()).unwrap_or(u32::MAX);
         let decoded = match key.as_deref().and_then(unusable_key) {
@@ -142,6 +144,7 @@ impl<S: EventSchema> Stager<S> {
                     id,
                     attempt,
                     sent_at,
+                    sent_at_known,
                     body_bytes,
                     body,
                     vault,
@@ -150,8 +153,18 @@ impl<S: EventSchema> Stager<S> {
             }
             Err(reject) => {
                 let sealed = seal(self.sealer(), &key, body.as_bytes());
-                let rejected =
-                    Rejected { reject, code: None, key, id, attempt, sent_at, body_bytes, sealed, held };
+                let rejected = Rejected {
+                    reject,
+                    code: None,
+                    key,
+                    id,
+                    attempt,
+                    sent_at,
+                    sent_at_known,
+                    body_bytes,
+                    sealed,
+                    held,
+                };
                 staged.batch.rejects.push(rejected);
             }
         }

@@ -1,5 +1,6 @@
 //! A batch turned by a quarter: the arrays that one statement stores.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use fetch_etl_core::login::LoginRow;
@@ -21,13 +22,14 @@ pub(crate) fn millis_of(sent_at: UnixMillis) -> i64 {
     sent_at.get().clamp(DAYS.0 * MILLIS_PER_DAY, (DAYS.1 + 1) * MILLIS_PER_DAY - 1)
 }
 
-/// The columns of a batch's rows: in the order of their keys, each key once.
+/// The columns of a batch's rows: in the order of the ledger, each key once.
 ///
 /// Texts are borrowed from the batch.
 #[derive(Default)]
 pub(crate) struct RowColumns<'a> {
     pub(crate) keys: Vec<&'a str>,
-    pub(crate) by_producer: Vec<bool>,
+    /// When the queue says that they were sent, in milliseconds since 1970, where the ledger may have them under that time.
+    pub(crate) queued_at_millis: Vec<Option<i64>>,
     pub(crate) days: Vec<i32>,
     pub(crate) user_ids: Vec<&'a str>,
     pub(crate) device_types: Vec<Option<&'a str>>,
@@ -42,10 +44,12 @@ pub(crate) struct RowColumns<'a> {
 impl<'a> RowColumns<'a> {
     pub(crate) fn of(rows: &'a [Masked<LoginRow>]) -> Self {
         let mut rows: Vec<_> = rows.iter().collect();
-        // Writers that take the same keys in the same order wait for each other; in any other order they deadlock. The sort
-        // is stable, so of equal keys the first in the batch is kept.
-        rows.sort_by(|a, b| a.key().as_str().cmp(b.key().as_str()));
-        rows.dedup_by(|b, a| a.key().as_str() == b.key().as_str());
+        // Of equal keys the first in the batch is kept.
+        let mut keys = HashSet::with_capacity(rows.len());
+        rows.retain(|row| keys.insert(row.key().as_str()));
+        // Writers that take the same keys in the same order wait for each other; in any other order they deadlock. And in the
+        // ledger's order they find the same pages again.
+        rows.sort_unstable_by_key(|row| (row.queued_at(), row.key().as_str()));
         let mut columns = Self::with_capacity(rows.len());
         rows.into_iter().for_each(|row| columns.push(row));
         columns
@@ -54,7 +58,7 @@ impl<'a> RowColumns<'a> {
     fn with_capacity(rows: usize) -> Self {
         Self {
             keys: Vec::with_capacity(rows),
-            by_producer: Vec::with_capacity(rows),
+            queued_at_millis: Vec::with_capacity(rows),
             days: Vec::with_capacity(rows),
             user_ids: Vec::with_capacity(rows),
             device_types: Vec::with_capacity(rows),
@@ -79,7 +83,7 @@ impl<'a> RowColumns<'a> {
             mask_key_id,
         } = masked.row();
         self.keys.push(masked.key().as_str());
-        self.by_producer.push(masked.key().origin() == KeyOrigin::Attribute);
+        self.queued_at_millis.push(masked.queued_at().map(millis_of));
         self.days.push(day_of(masked.sent_at()));
         self.user_ids.push(user_id);
         self.device_types.push(device_type.as_deref());
@@ -93,8 +97,8 @@ impl<'a> RowColumns<'a> {
 
     /// The days whose partitions the ledger needs, with repeats.
     pub(crate) fn ledger_days(&self) -> impl Iterator<Item = i32> {
-        let rows = self.days.iter().zip(&self.by_producer);
-        rows.filter(|(_, by_producer)| !**by_producer).map(|(day, _)| *day)
+        let rows = self.days.iter().zip(&self.queued_at_millis);
+        rows.filter(|(_, queued_at)| queued_at.is_some()).map(|(day, _)| *day)
     }
 }
 
@@ -140,6 +144,7 @@ pub(crate) struct RejectColumns<'a> {
     pub(crate) sealed_bodies: Vec<Option<&'a [u8]>>,
     pub(crate) sent_at_millis: Vec<i64>,
     pub(crate) by_producer: Vec<bool>,
+    pub(crate) queued_at_millis: Vec<Option<i64>>,
 }
 
 impl<'a> RejectColumns<'a> {
@@ -164,6 +169,7 @@ impl<'a> RejectColumns<'a> {
         self.sealed_bodies.push(rejected.sealed().map(SealedBody::bytes));
         self.sent_at_millis.push(millis_of(rejected.sent_at()));
         self.by_producer.push(rejected.key().origin() == KeyOrigin::Attribute);
+        self.queued_at_millis.push(rejected.queued_at().map(millis_of));
     }
 }
 

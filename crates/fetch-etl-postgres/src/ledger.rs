@@ -1,6 +1,7 @@
 //! The upkeep of the ledger's partitions. What it remembers, and why it is exact, is said in the crate's documentation.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,10 @@ use crate::session::Sessions;
 
 /// How often keys past retention are forgotten, at least. Their number does not matter by the hour.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// For how many writes after one with repeats in it each key is looked up. Writing them as if all were new, in vain, costs as much as
+/// one write and leaves as many dead entries: with one such attempt in so many it does not matter.
+const DOUBTFUL_WRITES: u32 = 32;
 
 /// How many undated keys `etl.prune_ledger` deletes at most.
 const PRUNE_CHUNK: i64 = 10_000;
@@ -25,6 +30,8 @@ pub(crate) struct Ledger {
     /// Days, counted from 1970-01-01, that have a partition.
     known_days: Mutex<HashSet<i32>>,
     prune_at: Mutex<Instant>,
+    /// Writes to come in which repeats are likely.
+    doubtful: AtomicU32,
 }
 
 impl Ledger {
@@ -34,6 +41,21 @@ impl Ledger {
             retention_days: i32::try_from(days).unwrap_or(i32::MAX),
             known_days: Mutex::default(),
             prune_at: Mutex::new(Instant::now()),
+            doubtful: AtomicU32::new(0),
+        }
+    }
+
+    /// Whether there were repeats lately, so that the next ones are likely.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.doubtful.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes note of a write. That two at the same time count as one does no harm.
+    pub(crate) fn note_repeats(&self, repeats: bool) {
+        let left = self.doubtful.load(Ordering::Relaxed);
+        let next = if repeats { DOUBTFUL_WRITES } else { left.saturating_sub(1) };
+        if next != left {
+            self.doubtful.store(next, Ordering::Relaxed);
         }
     }
 

@@ -26,19 +26,25 @@
 //! It records the keys in the ledger (`etl.ledger`), stores rows in `user_logins` only for the keys that were new, and keeps
 //! rejects in `etl.quarantine`; being one statement, it is one transaction and one round trip. The columns travel as arrays.
 //!
-//! Keys are recorded in order, so that writers with the same keys wait for each other and do not deadlock.
+//! Nearly always all keys are new, so they are recorded as if they were; only where that fails, and for some writes after it, each is
+//! looked up. Keys are recorded in order, so that writers with the same keys wait for each other and do not deadlock.
+//!
+//! The statement joins nothing, so that one plan is good for batches of any size and need not be made again for each write.
 //!
 //! # What the ledger remembers
-//! - A key that the **queue** gave ([`KeyOrigin::MessageId`](fetch_etl_core::KeyOrigin)) is unique within the UTC day on which
-//!   its message was sent, which no redelivery changes. Each day is a partition: made when its first key comes, dropped when
-//!   it is more than [`ledger_retention_days`](PostgresSinkConfig::ledger_retention_days) old.
-//! - A key that the **producer** gave ([`KeyOrigin::Attribute`](fetch_etl_core::KeyOrigin)) is unique whatever the day, since an
-//!   event may be sent again tomorrow. It is remembered for that many days after it was recorded.
+//! - A key that the **queue** gave ([`KeyOrigin::MessageId`](fetch_etl_core::KeyOrigin)) is unique with the time at which its message
+//!   was sent, which no redelivery changes ([`Masked::queued_at`](fetch_etl_core::Masked::queued_at)). In the order of that time,
+//!   messages that are stored together lie together, so a write costs the same however large the ledger is. Each UTC day is a
+//!   partition: made when its first key comes, dropped when it is more than
+//!   [`ledger_retention_days`](PostgresSinkConfig::ledger_retention_days) old.
+//! - A key that the **producer** gave ([`KeyOrigin::Attribute`](fetch_etl_core::KeyOrigin)) is unique whatever the time, since an
+//!   event may be sent again tomorrow. It is remembered for that many days after it was recorded. So is the key of a message whose
+//!   source knows no times.
 //! - A time of sending outside the retained days (a broken clock; a message older than the retention) gets no partition; its key
 //!   is remembered like a producer's. Only where a message is delivered first outside and then inside of the retained days, or
 //!   the other way round, it may be stored twice; no queue that forgets messages before the ledger does gives cause for that.
-//! - The same text as a queue's **and** as a producer's key comes from a replay out of the quarantine. So for a key that the
-//!   quarantine knows the whole ledger is searched, one such batch at a time.
+//! - The same text as a queue's **and** as a producer's key comes from a replay out of the quarantine. So a key that the quarantine
+//!   knows is looked for as both, under each time that the quarantine saw it with, one such batch at a time.
 //!
 //! All of it is enforced by unique indexes, or under a lock: writers in any number of processes may race.
 //!

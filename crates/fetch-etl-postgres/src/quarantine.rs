@@ -32,7 +32,7 @@ impl From<&QuarantineFilter> for Bound {
     }
 }
 
-/// Closes the open entries among `keys` whose messages are rows, as the ledger knows in this very transaction: whichever way
+/// Closes the open entries among `keys`, whose messages are rows, as of this very transaction or an earlier one: whichever way
 /// they came, there is nothing left to replay. What the batch itself rejected stays open.
 ///
 /// An entry that somebody else holds is left to them: they close it, or reject it again, and waiting for them could end in a
@@ -46,7 +46,6 @@ pub(crate) async fn close_stored(
         r#"WITH stored AS MATERIALIZED (
             SELECT q.key FROM etl.quarantine AS q
             WHERE q.key = ANY ($1::text[]) AND q.key <> ALL ($2::text[]) AND q.state = 'open'
-                AND EXISTS (SELECT FROM etl.ledger AS l WHERE l.key = q.key)
             FOR UPDATE OF q SKIP LOCKED
         )
         UPDATE etl.quarantine AS q SET state = 'replayed', recipient_id = NULL, sealed_body = NULL,

@@ -95,6 +95,10 @@ async fn missing_objects(connection: &mut PgConnection) -> Result<Vec<String>, S
                 SELECT FROM pg_attribute
                 WHERE attrelid = to_regclass('etl.quarantine') AND attname = 'closed_at' AND NOT attisdropped
             )),
+            ('etl.quarantine.queued_at_millis', to_regclass('etl.quarantine') IS NOT NULL AND NOT EXISTS (
+                SELECT FROM pg_attribute
+                WHERE attrelid = to_regclass('etl.quarantine') AND attname = 'queued_at_millis' AND NOT attisdropped
+            )),
             ('etl.pii_vault', to_regclass('etl.pii_vault') IS NULL),
             ('etl.audit', to_regclass('etl.audit') IS NULL),
             ('etl.rotation', to_regclass('etl.rotation') IS NULL),
@@ -105,6 +109,8 @@ async fn missing_objects(connection: &mut PgConnection) -> Result<Vec<String>, S
             ('etl.quarantine_matching()',
                 to_regprocedure('etl.quarantine_matching(text[],text[],text[],bigint,bigint)') IS NULL),
             ('etl.ensure_ledger_partitions()', to_regprocedure('etl.ensure_ledger_partitions(date[],integer)') IS NULL),
+            ('etl.ledger_add()', to_regprocedure('etl.ledger_add(text[],bigint[],integer,text[],boolean)') IS NULL),
+            ('etl.ledger_find()', to_regprocedure('etl.ledger_find(text[],text[],bigint[])') IS NULL),
             ('etl.prune_ledger()', to_regprocedure('etl.prune_ledger(integer)') IS NULL)
         ) AS objects (name, missing) WHERE missing"#
     );

@@ -68,6 +68,7 @@ impl PostgresSink {
             held_to: self.fence.version(),
             retention_days: self.ledger.retention_days(),
             replays: self.replays,
+            doubtful: self.ledger.is_doubtful(),
         };
         let work = store(&mut session, &batch);
         let outcome = timeout(patience, work).await;
@@ -90,6 +91,7 @@ impl Sink<LoginRow> for PostgresSink {
             stored = self.store(&rows, &rejects, &entries).await;
         }
         let Stored { inserted, erased, .. } = stored?;
+        self.ledger.note_repeats(batch.rows().len() as u64 > inserted);
         self.ledger.prune_if_due(&self.sessions).await;
         Ok(WriteReport {
             inserted,
@@ -155,9 +157,7 @@ async fn store_suspects(
         .await?;
     let mut looked_up = LookedUp { keys: suspects, in_ledger: Vec::new() };
     loop {
-        let query =
-            sqlx::query_scalar!("SELECT DISTINCT key FROM etl.ledger WHERE key = ANY ($1)", &looked_up.keys);
-        looked_up.in_ledger = query.fetch_all(&mut *transaction).await?;
+        looked_up.in_ledger = batch.find(&mut transaction, &looked_up.keys).await?;
         let stored = batch.store(&mut transaction, &looked_up).await?;
         if stored.suspects.is_empty() {
             if stored.in_force {
@@ -181,6 +181,8 @@ struct Columns<'a> {
     held_to: Option<i64>,
     retention_days: i32,
     replays: bool,
+    /// Whether there were repeats lately.
+    doubtful: bool,
 }
 
 /// Keys that were looked up in the whole ledger, and those that were found.
@@ -203,12 +205,24 @@ struct Stored {
 }
 
 impl Columns<'_> {
+    /// Those of the keys, all of them of rows, that the ledger has under any time.
+    async fn find(&self, connection: &mut PgConnection, keys: &[String]) -> sqlx::Result<Vec<String>> {
+        sqlx::query_scalar!(
+            r#"SELECT etl.ledger_find($1, $2, $3) AS "key!""#,
+            keys,
+            &self.rows.keys as &[&str],
+            &self.rows.queued_at_millis as &[Option<i64>]
+        )
+        .fetch_all(connection)
+        .await
+    }
+
     async fn store(&self, connection: &mut PgConnection, looked_up: &LookedUp) -> sqlx::Result<Stored> {
-        let Self { rows, rejects, entries, held_to, retention_days, replays } = self;
+        let Self { rows, rejects, entries, held_to, retention_days, replays, doubtful } = self;
         let stored = sqlx::query_file!(
             "src/store.sql",
             &rows.keys as &[&str],
-            &rows.by_producer,
+            &rows.queued_at_millis as &[Option<i64>],
             &rows.days,
             &rows.user_ids as &[&str],
             &rows.device_types as &[Option<&str>],
@@ -221,6 +235,7 @@ impl Columns<'_> {
             &looked_up.keys,
             &looked_up.in_ledger,
             retention_days,
+            doubtful,
             &rejects.keys as &[&str],
             &rejects.reasons as &[&str],
             &rejects.fields as &[Option<&str>],
@@ -233,6 +248,7 @@ impl Columns<'_> {
             &rejects.recipient_ids as &[Option<&str>],
             &rejects.sealed_bodies as &[Option<&[u8]>],
             &rejects.sent_at_millis,
+            &rejects.queued_at_millis as &[Option<i64>],
             &rejects.by_producer,
             replays,
             *held_to,

@@ -37,6 +37,59 @@ async fn a_queues_key_means_another_message_on_another_day() {
     }
 }
 
+#[tokio::test]
+async fn a_source_that_knows_no_times_repeats_itself_at_any_time() {
+    let mut bench = Bench::open().await;
+    let message = |timed| Message { timed, ..good("m") };
+    assert_eq!(bench.write(vec![message(false)]).await.unwrap(), report(1, 0, 0));
+    assert_eq!(bench.write(vec![message(false)]).await.unwrap(), report(0, 1, 0));
+    assert_eq!(bench.one::<i64>("SELECT count(*) FROM etl.ledger WHERE sent_at_millis = -1").await, 1);
+}
+
+/// Writes take all keys for new until there is a repeat, and for some time after that look each of them up.
+#[tokio::test]
+async fn repeats_are_told_from_new_ones_whether_they_were_expected_or_not() {
+    let mut bench = Bench::open().await;
+    let mixed = |from: u32| {
+        goods(from..from + 40).into_iter().enumerate().map(|(n, message)| match n % 4 {
+            0 => message.named_by_producer(),
+            1 => message.sent_days_ago(3),
+            2 => message.sent_days_ago(300),
+            _ => message,
+        })
+    };
+    for round in 0..40 {
+        let inserted = u64::from(round == 0) * 40;
+        assert_eq!(bench.write(mixed(0).collect()).await.unwrap(), report(inserted, 40 - inserted, 0));
+        // A half of them is new: first right after repeats, then where there was none for long.
+        let from = 1_000 + round * 100;
+        assert_eq!(bench.write(mixed(from).collect()).await.unwrap(), report(40, 0, 0));
+        assert_eq!(bench.write(mixed(from + 20).collect()).await.unwrap(), report(20, 20, 0));
+        if round < 2 {
+            for quiet in 0..40 {
+                let one = goods([10_000 + round * 100 + quiet]);
+                assert_eq!(bench.write(one).await.unwrap(), report(1, 0, 0));
+            }
+        }
+    }
+    let doubled = "SELECT count(*) - count(DISTINCT message_id) FROM user_logins";
+    assert_eq!(bench.one::<i64>(doubled).await, 0);
+}
+
+/// A copy of it came under the same key, sent by somebody who did not say when the original was, and was rejected later than that one.
+#[tokio::test]
+async fn a_quarantined_messages_own_time_is_not_forgotten() {
+    let mut bench = Bench::open().await;
+    let original = || good("m").sent_days_ago(6);
+    let copy = || good("m").sent_days_ago(1).named_by_producer();
+    let broken = |message: Message| Message { body: "no JSON".to_owned(), ..message };
+    bench.write(vec![broken(original())]).await.unwrap();
+    bench.write(vec![broken(copy())]).await.unwrap();
+    assert_eq!(bench.write(vec![original()]).await.unwrap(), report(1, 0, 0));
+    assert_eq!(bench.write(vec![copy()]).await.unwrap(), report(0, 1, 0));
+    assert_eq!(bench.keys().await, ["m"]);
+}
+
 /// A message is quarantined, the cause is removed, and then it comes twice: from the queue, and replayed from the quarantine
 /// under its own id, sent on another day.
 #[tokio::test]
@@ -134,7 +187,7 @@ async fn a_producers_keys_race_across_days() {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_race_with_their_replays() {
     let mut bench = Bench::open().await;
-    bench.write((0..100).map(|n| bad(&format!("m-{n:05}"))).collect()).await.unwrap();
+    bench.write((0..100).map(|n| bad(&format!("m-{n:05}")).sent_days_ago(4)).collect()).await.unwrap();
     let originals: Vec<_> = goods(0..100).into_iter().map(|m| m.sent_days_ago(4)).collect();
     let replays: Vec<_> = goods(0..100).into_iter().rev().map(Message::named_by_producer).collect();
     assert_eq!(race(&bench, vec![originals, replays], 3).await, 100);

@@ -1,7 +1,7 @@
 //! Migrating: several workers at once, beside an application's own migrations, and by roles without rights.
 
 use fetch_etl_core::ErrorClass;
-use fetch_etl_postgres::PostgresSink;
+use fetch_etl_postgres::{PostgresSink, PostgresSinkConfig};
 use fetch_etl_testing::postgres::TestDatabase;
 use sqlx::migrate::Migrator;
 use tokio::task::JoinSet;
@@ -129,6 +129,53 @@ async fn a_vault_that_was_rotated_before_0012_is_taken_as_in_the_middle_of_it() 
         let target = sink_on(&database).await.unfinished_rotation().await.unwrap();
         assert_eq!(target.map(fetch_etl_core::KeyId::get), sealed_mask.map(|_| 2));
     }
+}
+
+/// Messages that were stored, and come again after it.
+#[tokio::test]
+async fn the_ledger_before_0013_is_known_until_it_is_past_retention() {
+    let database = TestDatabase::create().await;
+    let mut outside = database.connect().await;
+    let (older, newer) = files_before_and_from("0013");
+    for file in older {
+        execute(&mut outside, &file).await;
+    }
+    let stored = "SELECT etl.ensure_ledger_partitions(ARRAY[etl.utc_today(), etl.utc_today() - 20], 35);
+        INSERT INTO etl.ledger (key, day, recorded_on) VALUES
+            ('today', etl.utc_today(), etl.utc_today()), ('then', etl.utc_today() - 20, etl.utc_today() - 20),
+            ('named', '-infinity', etl.utc_today() - 20), ('other day', etl.utc_today() - 20, etl.utc_today());
+        INSERT INTO etl.quarantine (key, reason, body_bytes, receive_count, sent_at)
+        VALUES ('then', 'invalid_json', 1, 1, now() - interval '20 days')";
+    execute(&mut outside, stored).await;
+    for file in newer {
+        execute(&mut outside, &file).await;
+    }
+    let mut bench = Bench { sink: sink_on(&database).await.into(), outside, database };
+    let messages = || {
+        vec![
+            good("today"),
+            good("then").sent_days_ago(20),
+            good("named").named_by_producer(),
+            good("other day"),
+            good("new"),
+        ]
+    };
+    assert_eq!(bench.write(messages()).await.unwrap(), report(2, 3, 0));
+    assert_eq!(bench.write(messages()).await.unwrap(), report(0, 5, 0));
+    assert_eq!(bench.write(vec![good("then").named_by_producer()]).await.unwrap(), report(0, 1, 0));
+
+    let left = "SELECT string_agg(key, ', ' ORDER BY key) FROM etl.ledger_by_day";
+    assert_eq!(bench.one::<String>(left).await, "named, other day, then, today");
+    let config = PostgresSinkConfig { ledger_retention_days: 10, ..config(&bench.database) };
+    PostgresSink::connect(config).await.unwrap().prune_ledger().await.unwrap();
+    assert_eq!(bench.one::<String>(left).await, "today");
+    assert_eq!(bench.write(vec![good("today")]).await.unwrap(), report(0, 1, 0));
+}
+
+#[tokio::test]
+async fn a_ledger_with_nothing_in_it_leaves_nothing_behind() {
+    let mut bench = Bench::open().await;
+    assert!(bench.one::<bool>("SELECT to_regclass('etl.ledger_by_day') IS NULL").await);
 }
 
 /// Rights that were granted by hand, before there were roles to be a member of.

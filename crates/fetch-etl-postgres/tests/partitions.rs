@@ -51,7 +51,7 @@ async fn making_a_partition_does_not_wait_for_writes_under_way() {
     bench.write(vec![good("first")]).await.unwrap();
     let mut writer = bench.database.connect().await;
     let mut under_way = writer.begin().await.unwrap();
-    sqlx::raw_sql("INSERT INTO etl.ledger VALUES ('x', etl.utc_today(), etl.utc_today())")
+    sqlx::raw_sql("INSERT INTO etl.ledger VALUES (extract(epoch FROM now()) * 1000, NULL, 'x')")
         .execute(&mut *under_way)
         .await
         .unwrap();
@@ -110,7 +110,7 @@ async fn keys_without_a_day_are_deleted_by_the_day_of_recording() {
 #[tokio::test]
 async fn writing_prunes_by_itself_as_long_as_there_is_something_old() {
     let mut bench = Bench::open().await;
-    let old = "INSERT INTO etl.ledger SELECT 'old-' || n, '-infinity', etl.utc_today() - 100 FROM generate_series(1, 10500) n";
+    let old = "INSERT INTO etl.ledger SELECT -1, etl.utc_today() - 100, 'old-' || n FROM generate_series(1, 10500) n";
     bench.execute(old).await;
     let count = "SELECT count(*) FROM etl.ledger WHERE key LIKE 'old-%'";
     bench.write(vec![good("m-1")]).await.unwrap();
@@ -125,7 +125,7 @@ async fn pruning_leaves_a_ledger_in_use_for_later() {
     bench.write(vec![good("old").sent_days_ago(20)]).await.unwrap();
     let mut writer = bench.database.connect().await;
     let mut under_way = writer.begin().await.unwrap();
-    sqlx::raw_sql("INSERT INTO etl.ledger VALUES ('x', '-infinity', etl.utc_today())")
+    sqlx::raw_sql("INSERT INTO etl.ledger VALUES (-1, etl.utc_today(), 'x')")
         .execute(&mut *under_way)
         .await
         .unwrap();

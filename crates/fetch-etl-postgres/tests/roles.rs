@@ -12,9 +12,10 @@ use crate::support::{
 /// What the DBA runs.
 const SCRIPT: &str = include_str!("../../../deploy/roles.sql");
 /// The migrations that give rights to the group roles.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../../migrations/postgres/0009_roles.sql"),
     include_str!("../../../migrations/postgres/0011_recipients.sql"),
+    include_str!("../../../migrations/postgres/0014_ledger_roles.sql"),
 ];
 
 const GROUPS: [&str; 3] = ["etl_writer", "etl_analyst", "etl_reveal"];

@@ -1,6 +1,6 @@
 //! What all tests use: a migrated database with a sink, batches, and roles.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use fetch_etl_core::login::{LoginRow, LoginSchema};
 use fetch_etl_core::{
@@ -13,6 +13,9 @@ use fetch_etl_testing::postgres::TestDatabase;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 pub(crate) const MILLIS_PER_DAY: i64 = 86_400_000;
+
+/// When messages are sent, if nothing else is said: the same time at every delivery.
+static TODAY: LazyLock<i64> = LazyLock::new(|| UnixMillis::now().get());
 
 /// A migrated database, a sink on it, and a connection to look at it from outside.
 pub(crate) struct Bench {
@@ -82,11 +85,13 @@ pub(crate) struct Message {
     pub(crate) body: String,
     pub(crate) attempt: u32,
     pub(crate) sent_at: i64,
+    /// Whether the source says when it was sent.
+    pub(crate) timed: bool,
 }
 
 impl Message {
     pub(crate) fn sent_days_ago(self, days: i64) -> Self {
-        Self { sent_at: UnixMillis::now().get() - days * MILLIS_PER_DAY, ..self }
+        Self { sent_at: *TODAY - days * MILLIS_PER_DAY, ..self }
     }
 
     /// The same event, sent by a producer that names its events; each sending has an id of its own.
@@ -101,7 +106,7 @@ pub(crate) fn good(id: &str) -> Message {
     let body = format!(
         r#"{{"user_id":"user of {id}","app_version":"2.3.0","device_type":"android","ip":"203.0.113.7","locale":"US","device_id":"593-47-5928"}}"#
     );
-    Message { id: id.to_owned(), key: None, body, attempt: 1, sent_at: UnixMillis::now().get() }
+    Message { id: id.to_owned(), key: None, body, attempt: 1, sent_at: *TODAY, timed: true }
 }
 
 pub(crate) fn goods(ids: impl IntoIterator<Item = u32>) -> Vec<Message> {
@@ -203,7 +208,7 @@ fn staged(messages: Vec<Message>, vault: Option<Arc<dyn Vault>>) -> Batch<LoginR
         id: message.id.into(),
         key: message.key.map(Into::into),
         attempt: message.attempt,
-        sent_at: Some(UnixMillis::new(message.sent_at)),
+        sent_at: message.timed.then(|| UnixMillis::new(message.sent_at)),
         trace: None,
         body: Pii::new(message.body.into_bytes()),
         receipt: Receipt::new("receipt"),

@@ -11,13 +11,16 @@ use crate::{Result, say};
 
 const ROWS_AT_ONCE: u64 = 500_000;
 
-/// Rows and their keys, of today, where the measured ones go: the part of the ledger that is written to is as large as it can be.
+/// Rows and their keys, sent one after the other since midnight, as the measured ones are that follow: the part of the ledger that is
+/// written to is as large as it can be.
 const FILL: &str = "
 WITH new AS MATERIALIZED (
-    SELECT number, md5(random()::text || number)::uuid::text AS key, repeat(md5(number::text), 4) AS mask
-    FROM generate_series($1::bigint, $2::bigint) AS number
+    SELECT
+        number, md5(random()::text || number)::uuid::text AS key, repeat(md5(number::text), 4) AS mask,
+        midnight + (extract(epoch FROM now()) * 1000 - midnight)::bigint * number / $3 AS sent
+    FROM (SELECT (etl.utc_today() - date '1970-01-01') * bigint '86400000' AS midnight) AS today, generate_series($1::bigint, $2::bigint) AS number
 ),
-ledger AS (INSERT INTO etl.ledger (key, day, recorded_on) SELECT key, etl.utc_today(), etl.utc_today() FROM new)
+ledger AS (INSERT INTO etl.ledger (sent_at_millis, key) SELECT sent, key FROM new)
 INSERT INTO user_logins (
     user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, app_version_text, message_id, mask_key_id
 )
@@ -42,7 +45,12 @@ impl Filled {
         while from < rows {
             let to = (from + ROWS_AT_ONCE).min(rows);
             let range = (i64::try_from(from + 1)?, i64::try_from(to)?);
-            sqlx::query(FILL).bind(range.0).bind(range.1).execute(&mut connection).await?;
+            sqlx::query(FILL)
+                .bind(range.0)
+                .bind(range.1)
+                .bind(i64::try_from(rows)?)
+                .execute(&mut connection)
+                .await?;
             from = to;
         }
         // What autovacuum would do in the middle of a measurement.

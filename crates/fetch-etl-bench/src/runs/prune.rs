@@ -21,13 +21,15 @@ SELECT count(*)
 FROM etl.ensure_ledger_partitions(ARRAY(SELECT etl.utc_today() - $1 - n FROM generate_series(1, $2) AS n), 1000)";
 
 const DATED: &str = "
-INSERT INTO etl.ledger (key, day, recorded_on)
-SELECT md5(number::text)::uuid::text, etl.utc_today() - $1 - 1 - (number % $2)::integer, etl.utc_today() - $1
+INSERT INTO etl.ledger (sent_at_millis, key)
+SELECT
+    (etl.utc_today() - $1 - 1 - (number % $2)::integer - date '1970-01-01') * bigint '86400000' + number % 86400000,
+    md5(number::text)::uuid::text
 FROM generate_series($3::bigint, $4::bigint) AS number";
 
 const UNDATED: &str = "
-INSERT INTO etl.ledger (key, day, recorded_on)
-SELECT 'p-' || number, '-infinity', etl.utc_today() - $1 - 1 FROM generate_series(1, $2::bigint) AS number";
+INSERT INTO etl.ledger (sent_at_millis, recorded_on, key)
+SELECT -1, etl.utc_today() - $1 - 1, 'p-' || number FROM generate_series(1, $2::bigint) AS number";
 
 const ROWS_AT_ONCE: u64 = 1_000_000;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fetch_etl_core::{KeyOrigin, MAX_BODY_BYTES, Reject, RejectReason};
+use fetch_etl_core::{Delivery, KeyOrigin, MAX_BODY_BYTES, Reject, RejectReason, UnixMillis};
 use fetch_etl_testing::FakeMasker;
 
 use super::support::{delivery, outcome, stage};
@@ -81,5 +81,21 @@ fn a_key_of_an_attribute_is_the_key_of_rows_and_rejects() {
         let keys: Vec<_> = rows.chain(staged.batch.rejects().iter().map(|reject| reject.key())).collect();
         assert_eq!(keys.len(), 1);
         assert_eq!((keys[0].as_str(), keys[0].origin()), (longest.as_str(), KeyOrigin::Attribute));
+    }
+}
+
+#[test]
+fn only_a_queues_key_has_a_time_under_which_it_may_be_known() {
+    for body in [GOOD, "no JSON"] {
+        let queued_at = |key: Option<&str>, sent_at: Option<UnixMillis>| {
+            let delivery = Delivery { key: key.map(Into::into), sent_at, ..delivery(body) };
+            let staged = stage(delivery, Arc::new(FakeMasker));
+            let rows = staged.batch.rows().iter().map(|row| row.queued_at());
+            rows.chain(staged.batch.rejects().iter().map(|reject| reject.queued_at())).next().unwrap()
+        };
+        let sent_at = Some(UnixMillis::new(17));
+        assert_eq!(queued_at(None, sent_at), sent_at);
+        assert_eq!(queued_at(Some("event"), sent_at), None);
+        assert_eq!(queued_at(None, None), None, "the time of receipt is another one at every delivery");
     }
 }
