@@ -38,7 +38,8 @@ impl Scale {
     /// Most of an hour, and some 15 GB of disk.
     pub const FULL: Self = Self {
         name: "full",
-        messages: 200_000,
+        // More than Postgres's buffers hold, so that a database that was empty at first writes pages out like any other.
+        messages: 300_000,
         repeats: 5,
         stored_rows: 10_000_000,
         long_backlog: 1_000_000,
