@@ -3,6 +3,8 @@
 //! What the SDK and the service say in words stays out of our texts: it may quote what was sent or received. A
 //! [`Failure`] holds the operation, our own words, and the error code, status and request id where they look like such.
 
+mod handshake;
+
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -11,6 +13,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::RequestId;
 use fetch_etl_core::{ErrorClass, SourceError};
+
+pub(crate) use handshake::Handshake;
 
 /// Why a call, or an entry of one, failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +47,7 @@ pub(crate) enum Obstacle {
     ConnectionRefused,
     NoRoute,
     Cut,
-    Tls,
+    Tls(Handshake),
     Slow,
     Unresolved,
     Other,
@@ -237,6 +241,9 @@ impl Obstacle {
         if timed_out {
             return Self::Slow;
         }
+        if let Some(error) = chain(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+            return Self::Tls(Handshake::of(error));
+        }
         let kinds =
             || chain(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
         // The outermost that says something: an outer one may be a mere wrapper.
@@ -260,7 +267,7 @@ impl Obstacle {
             | Io::NotConnected => Self::Cut,
             Io::TimedOut => Self::Slow,
             // How a TLS library tells the I/O layer that it does not like what it read.
-            Io::InvalidData => Self::Tls,
+            Io::InvalidData => Self::Tls(Handshake::Other),
             _ => return None,
         })
     }
@@ -270,7 +277,7 @@ impl Obstacle {
             Self::ConnectionRefused => "connection refused",
             Self::NoRoute => "no route to the host",
             Self::Cut => "the connection was cut",
-            Self::Tls => "the TLS handshake failed",
+            Self::Tls(handshake) => handshake.text(),
             Self::Slow => "no connection in time",
             Self::Unresolved => "the host name does not resolve",
             Self::Other => "the request did not get through",

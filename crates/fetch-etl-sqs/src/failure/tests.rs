@@ -75,7 +75,7 @@ fn every_error_has_its_class() {
         (io_error(io::ErrorKind::ConnectionRefused), NotReached(Obstacle::ConnectionRefused), Retryable),
         (io_error(io::ErrorKind::ConnectionReset), NotReached(Obstacle::Cut), Retryable),
         (io_error(io::ErrorKind::HostUnreachable), NotReached(Obstacle::NoRoute), Retryable),
-        (io_error(io::ErrorKind::InvalidData), NotReached(Obstacle::Tls), Retryable),
+        (io_error(io::ErrorKind::InvalidData), NotReached(Obstacle::Tls(Handshake::Other)), Retryable),
         (io_error(io::ErrorKind::Other), NotReached(Obstacle::Other), Retryable),
         (
             SdkError::dispatch_failure(ConnectorError::timeout("x".into())),
