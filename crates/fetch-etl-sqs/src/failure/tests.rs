@@ -1,7 +1,10 @@
+use std::io;
+
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::error::{ConnectorError, ErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::receive_message::ReceiveMessageError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use fetch_etl_aws::Handshake;
 use fetch_etl_core::ErrorClass::{Fatal, Retryable};
 
 use super::*;

@@ -4,16 +4,21 @@ use rustls::{CertificateError as Certificate, Error, InvalidMessage};
 
 /// What was wrong with who answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Handshake {
+pub enum Handshake {
+    /// A certificate of no authority that is trusted.
     Untrusted,
+    /// A certificate for another name.
     OtherName,
+    /// A certificate that is not valid any more, or not yet.
     OutOfDate,
+    /// Something that does not speak TLS.
     NoTls,
+    /// Something else.
     Other,
 }
 
 impl Handshake {
-    pub(super) fn of(error: &Error) -> Self {
+    pub(crate) fn of(error: &Error) -> Self {
         match error {
             Error::InvalidCertificate(certificate) => Self::of_certificate(certificate),
             Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::NoTls,
@@ -34,7 +39,7 @@ impl Handshake {
         }
     }
 
-    pub(super) const fn text(self) -> &'static str {
+    pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Untrusted => {
                 "the TLS handshake failed: the certificate is of no authority trusted here (SSL_CERT_FILE names them)"
