@@ -5,11 +5,14 @@ use std::process::Command;
 
 use crate::report::Conditions;
 
+/// The profile that this program was built with, by the name of cargo's directory for it; wherever the program is now.
+const PROFILE: &str = env!("FETCH_ETL_BENCH_PROFILE");
+
 /// This machine, this commit.
 pub(crate) fn conditions(scale: &str, command: &str, postgres: String) -> Conditions {
     Conditions {
         commit: commit(),
-        profile: if cfg!(debug_assertions) { "debug" } else { profile() }.to_owned(),
+        profile: PROFILE.to_owned(),
         scale: scale.to_owned(),
         command: command.to_owned(),
         started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -20,13 +23,6 @@ pub(crate) fn conditions(scale: &str, command: &str, postgres: String) -> Condit
         postgres,
         load_before: load_average().unwrap_or_default(),
     }
-}
-
-/// The directory that cargo put this program into.
-fn profile() -> &'static str {
-    let directory =
-        std::env::current_exe().ok().and_then(|path| Some(path.parent()?.file_name()?.to_owned()));
-    if directory.is_some_and(|name| name == "dist") { "dist" } else { "release" }
 }
 
 fn commit() -> String {
@@ -54,4 +50,15 @@ fn load_average() -> Option<f64> {
 
 fn line_of(path: &str) -> Option<String> {
     Some(fs::read_to_string(path).ok()?.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profile_is_the_one_that_this_was_built_with() {
+        let program = std::env::current_exe().unwrap();
+        assert!(program.components().any(|part| part.as_os_str() == PROFILE), "{PROFILE}");
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use fetch_etl_harness::Masking;
+use fetch_etl_harness::{Masking, beside};
 
 use crate::load::Values;
 use crate::parts::{MaskMethod, SinkWay};
@@ -16,6 +16,9 @@ use crate::runs::pace::Pace;
 use crate::runs::worker::Setup;
 use crate::runs::{idle, latency, limits, peer, prune, soak, worker};
 use crate::{Result, Scale, machine, say, stats};
+
+/// What is started, and has to be beside this program.
+const PROGRAMS: [&str; 2] = ["etl-worker", "fetch-etl-local-sqs"];
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -277,6 +280,9 @@ pub async fn run(options: Options) -> Result<Report> {
     if steps.is_empty() {
         return Err(format!("nothing has such a name; there are {}", names().join(", ")).into());
     }
+    for program in PROGRAMS {
+        beside(program).map_err(|error| format!("{error}; `cargo xtask bench` builds all that is needed"))?;
+    }
     let scale = options.scale;
     let rig = Rig::new(scale, options.database_url).await?;
     let conditions = machine::conditions(scale.name, &options.command, rig.describe_postgres().await?);
@@ -287,6 +293,8 @@ pub async fn run(options: Options) -> Result<Report> {
     let since = Instant::now();
     for round in 0..scale.repeats {
         for index in order(&steps, round, scale.repeats) {
+            // Some steps never wait: whoever wants to end this has to have a chance between them.
+            tokio::task::yield_now().await;
             let name = &measurements[index].name;
             match Box::pin(steps[index].measure(&rig, &mut known)).await {
                 Ok(run) => {

@@ -16,6 +16,16 @@ pub fn binary(package: &str) -> PathBuf {
     path
 }
 
+/// The path of one of this workspace's binaries beside this program, for a program that builds nothing.
+///
+/// # Errors
+/// It is not there; the message says where it should be.
+pub fn beside(package: &str) -> Result<PathBuf, String> {
+    let directory = output_directory();
+    let path = directory.join(format!("{package}{}", std::env::consts::EXE_SUFFIX));
+    if path.exists() { Ok(path) } else { Err(format!("there is no {package} in {}", directory.display())) }
+}
+
 /// `target/<profile>`, seen from a test (`deps/…`), an example or a binary in it.
 fn output_directory() -> PathBuf {
     let mut directory = std::env::current_exe().expect("a process knows its own path");

@@ -14,7 +14,7 @@ mod process;
 mod queue;
 pub mod torture;
 
-pub use binaries::binary;
+pub use binaries::{beside, binary};
 pub use conservation::Conservation;
 pub use database::{StoredReject, StoredRow, rejects, rows};
 pub use masking::Masking;

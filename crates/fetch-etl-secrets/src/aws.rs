@@ -1,31 +1,18 @@
 //! What the AWS sources share: where a service is, and a client's settings.
 
-mod endpoint;
 mod failure;
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::identity::IdentityCache;
-use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector, http_client_fn};
-use aws_types::service_config::ServiceConfigKey;
+use fetch_etl_aws::{Endpoint, FALLBACK_REGION, InvalidUrl, environment_endpoint, http_client};
 
 use crate::SecretError;
-use endpoint::Endpoint;
 pub(crate) use failure::{Class, Verdict, secret_error};
-
-/// What an endpoint that is not AWS's gets when nobody names a region: it goes into the signature and is not looked at.
-const FALLBACK_REGION: &str = "us-east-1";
 
 /// A start may wait as long as that, all tries together, before it says what is wrong.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -75,16 +62,8 @@ impl Connection {
         options: &AwsOptions,
         stated: Option<&str>,
     ) -> Result<Self, SecretError> {
-        let loader = aws_config::defaults(BehaviorVersion::latest());
-        let loader = match options.region.as_deref().or(stated) {
-            Some(region) => loader.region(Region::new(region.to_owned())),
-            // Without the instance's metadata service, the last link of the chain: away from AWS it only costs seconds.
-            None if options.endpoint_url.is_some() => loader.region(
-                RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-                    .or_else(ProfileFileRegionProvider::new()),
-            ),
-            None => loader,
-        };
+        let region = options.region.as_deref().or(stated);
+        let loader = fetch_etl_aws::loader(region, options.endpoint_url.is_some());
         Self::new(service, options, stated, &loader.load().await)
     }
 
@@ -96,11 +75,9 @@ impl Connection {
         sdk: &SdkConfig,
     ) -> Result<Self, SecretError> {
         let wrong = |cause| SecretError::misconfigured(service.name, cause);
-        let endpoint = match (&options.endpoint_url, endpoint_of(service, sdk)) {
-            (Some(url), _) => Some(Endpoint::parse(url).map_err(wrong)?),
-            (None, Some(url)) => Some(Endpoint::parse(&url).map_err(wrong)?),
-            (None, None) => None,
-        };
+        let endpoint = options.endpoint_url.clone().or_else(|| environment_endpoint(service.id, sdk));
+        let endpoint = endpoint.map(|url| Endpoint::parse(&url).map_err(|problem| wrong(what_is(problem))));
+        let endpoint = endpoint.transpose()?;
         let elsewhere = endpoint.as_ref().is_some_and(|endpoint| !endpoint.is_aws());
         let region = options.region.as_deref().or(stated).or(sdk.region().map(AsRef::as_ref));
         let region = region.or(elsewhere.then_some(FALLBACK_REGION));
@@ -133,14 +110,6 @@ impl Connection {
     }
 }
 
-/// The endpoint that the environment or the profile sets, for the service alone or for all of AWS.
-fn endpoint_of(service: Service, sdk: &SdkConfig) -> Option<String> {
-    let key = ServiceConfigKey::builder().service_id(service.id);
-    let key = key.env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
-    let of_service = key.ok().and_then(|key| sdk.service_config()?.load_config(key));
-    of_service.or_else(|| sdk.endpoint_url().map(str::to_owned))
-}
-
 fn settings(sdk: &SdkConfig, region: &str, endpoint: Option<&Endpoint>) -> SdkConfig {
     let retries = RetryConfig::standard()
         .with_max_attempts(MAX_ATTEMPTS)
@@ -170,24 +139,15 @@ fn settings(sdk: &SdkConfig, region: &str, endpoint: Option<&Endpoint>) -> SdkCo
     builder.build()
 }
 
-/// TLS by rustls and aws-lc-rs, through the proxy that the environment names.
-fn http_client(endpoint: Option<&Endpoint>) -> SharedHttpClient {
-    if endpoint.is_some_and(|endpoint| !endpoint.is_https()) {
-        // An emulator, on this machine or beside it: no TLS, and not through the proxy that leads to the world.
-        return aws_smithy_http_client::Builder::new().build_http();
+/// What is wrong with an endpoint's URL. It is not quoted: it may hold a password.
+fn what_is(problem: InvalidUrl) -> &'static str {
+    match problem {
+        InvalidUrl::NotHttp => "the endpoint URL is no http:// or https:// URL",
+        InvalidUrl::HoldsCredentials => {
+            "the endpoint URL holds a user name or password, which AWS does not know"
+        }
+        InvalidUrl::HoldsQuery => "the endpoint URL holds a ? or #",
     }
-    let shared = OnceLock::new();
-    http_client_fn(move |settings, components| {
-        let connector = || {
-            let mut builder = Connector::builder()
-                .connector_settings(settings.clone())
-                .proxy_config(ProxyConfig::from_env())
-                .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc));
-            builder.set_sleep_impl(components.sleep_impl());
-            SharedHttpConnector::new(builder.build())
-        };
-        shared.get_or_init(connector).clone()
-    })
 }
 
 /// A part of host names, so it must be nothing else.
@@ -276,6 +236,24 @@ mod tests {
         let url = |set| connection(None, set, &environment).unwrap().endpoint_url();
         assert_eq!(url(Some("http://set:1")).as_deref(), Some("http://set:1"));
         assert_eq!(url(None).as_deref(), Some("http://environment:1"));
+    }
+
+    #[test]
+    fn an_endpoint_that_is_none_is_not_quoted() {
+        for (url, problem) in [
+            ("ftp://hunter2", "no http:// or https:// URL"),
+            ("http://user:hunter2@host", "a user name or password, which AWS does not know"),
+            ("http://host?x=hunter2", "a ? or #"),
+        ] {
+            let environment = sdk(Some("eu-west-1"), Some(url));
+            for set in [Some(url), None] {
+                let error = connection(None, set, &environment).unwrap_err().to_string();
+                assert!(
+                    error.starts_with("AWS KMS: the endpoint URL ") && error.ends_with(problem),
+                    "{error}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -1,42 +1,22 @@
 //! The SDK's clients, with another timeout and retry policy for each kind of call.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use aws_config::environment::EnvironmentVariableRegionProvider;
-use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::{Builder, IdentityCache, SharedHttpClient, StalledStreamProtectionConfig};
-use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
-use aws_types::service_config::ServiceConfigKey;
+use aws_sdk_sqs::config::{Builder, IdentityCache, StalledStreamProtectionConfig};
+use fetch_etl_aws::{Endpoint, FALLBACK_REGION, environment_endpoint, http_client};
 
 use crate::calls::{Ask, SdkCalls};
 use crate::config::{Credentials, Place};
-use crate::endpoint::Endpoint;
-use crate::{ConnectError, SqsConfig};
-
-/// What an endpoint that is not AWS's gets when nobody names a region: it goes into the signature and is not looked at.
-const FALLBACK_REGION: &str = "us-east-1";
+use crate::{ConnectError, SqsConfig, endpoint};
 
 /// Reads what the environment says, as the SDK does.
 pub(crate) async fn load(config: &SqsConfig, place: &Place) -> SdkConfig {
-    let loader = aws_config::defaults(BehaviorVersion::latest());
-    let loader = match &place.region {
-        Some(region) => loader.region(Region::new(region.clone())),
-        // Without the instance's metadata service, the last link of the chain: away from AWS it only costs seconds.
-        None if place.explicit.is_some() || place.of_queue.is_some() => loader.region(
-            RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-                .or_else(ProfileFileRegionProvider::new()),
-        ),
-        None => loader,
-    };
+    let has_endpoint = place.explicit.is_some() || place.of_queue.is_some();
+    let loader = fetch_etl_aws::loader(place.region.as_deref(), has_endpoint);
     match config.credentials {
         Credentials::SdkChain => loader.load().await,
         Credentials::Placeholder => loader.credentials_provider(placeholder()).load().await,
@@ -56,9 +36,9 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn new(place: Place, sdk: &SdkConfig) -> Result<Self, ConnectError> {
-        let endpoint = match (place.explicit, endpoint_of(sdk)) {
+        let endpoint = match (place.explicit, environment_endpoint("SQS", sdk)) {
             (Some(endpoint), _) => Some(endpoint),
-            (None, Some(url)) => Some(Endpoint::parse(&url).map_err(ConnectError::endpoint_of_environment)?),
+            (None, Some(url)) => Some(endpoint::parse(&url).map_err(ConnectError::endpoint_of_environment)?),
             (None, None) => place.of_queue,
         };
         let stated = place.region.or_else(|| endpoint.as_ref()?.aws_region().map(str::to_owned));
@@ -83,14 +63,6 @@ impl Target {
             None => format!("SQS of the region {}", self.region),
         }
     }
-}
-
-/// The endpoint that the environment or the profile sets, for SQS alone or for all of AWS.
-fn endpoint_of(sdk: &SdkConfig) -> Option<String> {
-    let key =
-        ServiceConfigKey::builder().service_id("SQS").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
-    let of_sqs = key.ok().and_then(|key| sdk.service_config()?.load_config(key));
-    of_sqs.or_else(|| sdk.endpoint_url().map(str::to_owned))
 }
 
 /// One client for each policy; they share connections and credentials.
@@ -167,29 +139,6 @@ impl Settings {
         let timeouts = timeouts.disable_read_timeout().build();
         Client::from_conf(self.base.clone().retry_config(retries).timeout_config(timeouts).build())
     }
-}
-
-/// One pool of connections for all clients. It has no bound of its own: there are as many connections as calls under way,
-/// which the numbers of receivers and ackers bound.
-///
-/// The SDK's default would make one for each client and, for each, read the machine's certificates.
-fn http_client(endpoint: Option<&Endpoint>) -> SharedHttpClient {
-    if endpoint.is_some_and(|endpoint| !endpoint.is_https()) {
-        // An emulator, on this machine or beside it: no TLS, and not through the proxy that leads to the world.
-        return aws_smithy_http_client::Builder::new().build_http();
-    }
-    let shared = OnceLock::new();
-    http_client_fn(move |settings, components| {
-        let connector = || {
-            let mut builder = Connector::builder()
-                .connector_settings(settings.clone())
-                .proxy_config(ProxyConfig::from_env())
-                .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc));
-            builder.set_sleep_impl(components.sleep_impl());
-            SharedHttpConnector::new(builder.build())
-        };
-        shared.get_or_init(connector).clone()
-    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::endpoint::{Endpoint, InvalidUrl};
+use fetch_etl_aws::Endpoint;
+
+use crate::endpoint::{self, InvalidUrl};
 
 /// SQS's own bounds, from its API reference.
 const MAX_WAIT: Duration = Duration::from_secs(20);
@@ -129,12 +131,12 @@ impl SqsConfig {
         }
         let of_queue = match &self.queue {
             Queue::Name(name) => check_queue_name(name).map(|()| None)?,
-            Queue::Url(url) => Some(Endpoint::of_queue(url).map_err(ConfigError::QueueUrl)?),
+            Queue::Url(url) => Some(endpoint::of_queue(url).map_err(ConfigError::QueueUrl)?),
         };
         let explicit = self
             .endpoint_url
             .as_deref()
-            .map(Endpoint::parse)
+            .map(endpoint::parse)
             .transpose()
             .map_err(ConfigError::EndpointUrl)?;
         let region = self.resolve_region([&of_queue, &explicit])?;

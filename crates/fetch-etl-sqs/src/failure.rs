@@ -5,11 +5,11 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::RequestId;
+use fetch_etl_aws::{Obstacle, credentials_error, error_code, request_id};
 use fetch_etl_core::{ErrorClass, SourceError};
 
 /// Why a call, or an entry of one, failed.
@@ -35,18 +35,6 @@ pub(crate) enum Reason {
     Unanswered,
     NotBuilt,
     Refused,
-}
-
-/// What kept a request from its destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Obstacle {
-    ConnectionRefused,
-    NoRoute,
-    Cut,
-    Tls,
-    Slow,
-    Unresolved,
-    Other,
 }
 
 impl Reason {
@@ -220,8 +208,7 @@ fn without_prefix(code: &str) -> &str {
 
 /// The SDK reports credentials that it could not load as a request that it could not send.
 fn of_credentials(error: &(dyn Error + 'static)) -> Option<Reason> {
-    let error = chain(error).find_map(|cause| cause.downcast_ref::<CredentialsError>())?;
-    Some(match error {
+    Some(match credentials_error(error)? {
         CredentialsError::CredentialsNotLoaded(_) => Reason::NoCredentials,
         CredentialsError::InvalidConfiguration(_) => Reason::CredentialsInvalid,
         // A 503 of STS, a metadata service that did not answer in time.
@@ -229,60 +216,6 @@ fn of_credentials(error: &(dyn Error + 'static)) -> Option<Reason> {
             Reason::CredentialsUnavailable
         }
         _ => Reason::CredentialsInvalid,
-    })
-}
-
-impl Obstacle {
-    fn of(error: &(dyn Error + 'static), timed_out: bool) -> Self {
-        if timed_out {
-            return Self::Slow;
-        }
-        let kinds =
-            || chain(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
-        // The outermost that says something: an outer one may be a mere wrapper.
-        kinds().find_map(Self::of_io).unwrap_or_else(|| {
-            let unresolved = chain(error).any(|cause| cause.to_string() == "dns error");
-            if unresolved { Self::Unresolved } else { Self::Other }
-        })
-    }
-
-    fn of_io(kind: io::ErrorKind) -> Option<Self> {
-        use io::ErrorKind as Io;
-        Some(match kind {
-            Io::ConnectionRefused => Self::ConnectionRefused,
-            Io::HostUnreachable | Io::NetworkUnreachable | Io::NetworkDown | Io::AddrNotAvailable => {
-                Self::NoRoute
-            }
-            Io::ConnectionReset
-            | Io::ConnectionAborted
-            | Io::BrokenPipe
-            | Io::UnexpectedEof
-            | Io::NotConnected => Self::Cut,
-            Io::TimedOut => Self::Slow,
-            // How a TLS library tells the I/O layer that it does not like what it read.
-            Io::InvalidData => Self::Tls,
-            _ => return None,
-        })
-    }
-
-    const fn text(self) -> &'static str {
-        match self {
-            Self::ConnectionRefused => "connection refused",
-            Self::NoRoute => "no route to the host",
-            Self::Cut => "the connection was cut",
-            Self::Tls => "the TLS handshake failed",
-            Self::Slow => "no connection in time",
-            Self::Unresolved => "the host name does not resolve",
-            Self::Other => "the request did not get through",
-        }
-    }
-}
-
-/// An error and its causes. An `io::Error` hides its own cause: its `source` is the source of what it wraps.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>() {
-        Some(wrapper) => wrapper.get_ref().map(|inner| inner as _),
-        None => error.source(),
     })
 }
 
@@ -374,22 +307,12 @@ impl From<Failure> for SourceError {
     }
 }
 
-const MAX_MARK_CHARS: usize = 64;
-
-/// Error codes are names; anything else that stands in their place may be anything, and stays out.
 fn as_code(code: &str) -> Option<Box<str>> {
-    let code = without_prefix(code);
-    let is_name = code.starts_with(|c: char| c.is_ascii_alphabetic())
-        && code.len() <= MAX_MARK_CHARS
-        && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
-    is_name.then(|| code.into())
+    error_code(without_prefix(code)).map(Into::into)
 }
 
-/// Request ids are hexadecimal numbers, mostly UUIDs.
 fn as_request_id(id: &str) -> Option<Box<str>> {
-    let is_id =
-        (8..=MAX_MARK_CHARS).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-    is_id.then(|| id.into())
+    request_id(id).map(Into::into)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::types::QueueAttributeName;
+use fetch_etl_aws::Endpoint;
 use fetch_etl_core::{
     AckFailure, Committed, Delivery, ExtendOutcome, Held, MessageSource, QueueDepth, Returned, SourceError,
     SourceLimits,
@@ -15,7 +16,6 @@ use crate::calls::{self, Ask, Calls, LeanCalls, Received};
 use crate::client::{self, Clients, Target};
 use crate::config::MAX_VISIBILITY;
 use crate::connect::{self, ConnectError, Found};
-use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Reason};
 use crate::message::KeyAttributes;
 use crate::{SqsConfig, Transport};

@@ -2,6 +2,8 @@
 
 // A test crate is all test; clippy knows it by this attribute only.
 #[cfg(test)]
+mod authority;
+#[cfg(test)]
 mod connecting;
 #[cfg(test)]
 mod contract;
@@ -27,5 +29,7 @@ mod settling;
 mod signature;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod transports;

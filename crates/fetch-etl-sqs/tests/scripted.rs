@@ -1,11 +1,6 @@
 //! A server that answers each call as a test says.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use fetch_etl_testing::scripted::{Request, Response, ScriptedServer};
 
 /// One call as it came.
 #[derive(Debug, Clone)]
@@ -20,6 +15,16 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    fn of(request: &Request) -> Self {
+        let target = request.header("x-amz-target").unwrap_or_default();
+        Self {
+            operation: target.trim_start_matches("AmazonSQS.").to_owned(),
+            body: request.body.clone(),
+            headers: request.headers.clone(),
+            connection: request.connection,
+        }
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -48,16 +53,32 @@ impl Answer {
     pub(crate) fn ok(body: impl Into<String>) -> Self {
         Self::Http(200, body.into())
     }
-}
 
-type Script = dyn Fn(&Call) -> Answer + Send + Sync;
+    fn response(self) -> Response {
+        match self {
+            Self::Http(status, body) => Response::Whole(status, Vec::new(), body.into_bytes()),
+            Self::Dated(date, body) => Response::Whole(200, vec![("date", date.to_owned())], body.into()),
+            Self::Error(status, code) => {
+                let headers = [
+                    ("x-amzn-query-error", format!("{code};Sender")),
+                    ("x-amzn-requestid", "00000000-feed".to_owned()),
+                ];
+                // The message quotes input, as some of the service's do.
+                let body =
+                    format!(r#"{{"__type":"com.amazonaws.sqs#{code}","message":"203.0.113.7 is wrong"}}"#);
+                Response::Whole(status, headers.into(), body.into_bytes())
+            }
+            Self::With(status, headers, body) => Response::Whole(status, headers, body),
+            Self::Pieces(status, body) => Response::Pieces(status, body),
+            Self::Cut => Response::Cut(Some("{\"Messages\":[".to_owned())),
+            Self::Reset => Response::Cut(None),
+            Self::Silence => Response::Silence,
+        }
+    }
+}
 
 /// The server; it stops when it is dropped.
-pub(crate) struct Scripted {
-    address: SocketAddr,
-    calls: Arc<Mutex<Vec<Call>>>,
-    _tasks: JoinSet<()>,
-}
+pub(crate) struct Scripted(ScriptedServer);
 
 impl Scripted {
     /// A queue exists and has a visibility timeout of 40 s; all else is up to the script.
@@ -88,116 +109,16 @@ impl Scripted {
     }
 
     pub(crate) async fn start(script: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let calls = Arc::<Mutex<Vec<Call>>>::default();
-        let (script, log): (Arc<Script>, _) = (Arc::new(script), calls.clone());
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            for number in 0.. {
-                let Ok((stream, _)) = listener.accept().await else { return };
-                connections.spawn(serve(stream, number, script.clone(), log.clone()));
-            }
-        });
-        Self { address, calls, _tasks: tasks }
+        let answer = move |request: &Request| script(&Call::of(request)).response();
+        Self(ScriptedServer::start(answer).await.unwrap())
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.0.url()
     }
 
     /// The calls of an operation, so far.
     pub(crate) fn calls(&self, operation: &str) -> Vec<Call> {
-        let calls = self.calls.lock().unwrap();
-        calls.iter().filter(|call| call.operation == operation).cloned().collect()
+        self.0.requests().iter().map(Call::of).filter(|call| call.operation == operation).collect()
     }
-}
-
-async fn serve(stream: TcpStream, connection: usize, script: Arc<Script>, log: Arc<Mutex<Vec<Call>>>) {
-    let mut stream = BufReader::new(stream);
-    while let Some(call) = read_call(&mut stream, connection).await {
-        log.lock().unwrap().push(call.clone());
-        let (status, headers, body) = match script(&call) {
-            Answer::Http(status, body) => (status, String::new(), body.into_bytes()),
-            Answer::Dated(date, body) => (200, format!("date: {date}\r\n"), body.as_bytes().to_vec()),
-            Answer::With(status, headers, body) => {
-                let headers = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-                (status, headers, body)
-            }
-            Answer::Pieces(status, body) => {
-                if write_pieces(&mut stream, status, &body).await.is_none() {
-                    return;
-                }
-                continue;
-            }
-            Answer::Reset => return,
-            Answer::Error(status, code) => {
-                let headers =
-                    format!("x-amzn-query-error: {code};Sender\r\nx-amzn-requestid: 00000000-feed\r\n");
-                // The message quotes input, as some of the service's do.
-                (
-                    status,
-                    headers,
-                    format!(r#"{{"__type":"com.amazonaws.sqs#{code}","message":"203.0.113.7 is wrong"}}"#)
-                        .into_bytes(),
-                )
-            }
-            Answer::Cut => {
-                let _ =
-                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"Messages\":[").await;
-                return;
-            }
-            Answer::Silence => std::future::pending().await,
-        };
-        let mut answer =
-            format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n", body.len()).into_bytes();
-        answer.extend(body);
-        if stream.write_all(&answer).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn write_pieces(stream: &mut BufReader<TcpStream>, status: u16, body: &[u8]) -> Option<()> {
-    let head = format!("HTTP/1.1 {status} X\r\ntransfer-encoding: chunked\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.ok()?;
-    for piece in body.chunks(100) {
-        stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await.ok()?;
-        stream.write_all(piece).await.ok()?;
-        stream.write_all(b"\r\n").await.ok()?;
-        stream.flush().await.ok()?;
-        // So that the other side may read it before the next one.
-        tokio::task::yield_now().await;
-    }
-    stream.write_all(b"0\r\n\r\n").await.ok()
-}
-
-async fn read_call(stream: &mut BufReader<TcpStream>, connection: usize) -> Option<Call> {
-    let (mut length, mut operation, mut headers) = (0, String::new(), Vec::new());
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line).await.ok()? == 0 {
-            return None;
-        }
-        let line = line.trim_end();
-        if line.is_empty() {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(": ") {
-            headers.push((name.to_ascii_lowercase(), value.to_owned()));
-        }
-        match line.split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.parse().ok()?;
-            }
-            Some((name, value)) if name.eq_ignore_ascii_case("x-amz-target") => {
-                operation = value.trim_start_matches("AmazonSQS.").to_owned();
-            }
-            _ => {}
-        }
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.ok()?;
-    Some(Call { operation, body: String::from_utf8(body).ok()?, headers, connection })
 }

@@ -49,6 +49,7 @@ pub mod pages;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod proxy;
+pub mod scripted;
 mod sink;
 pub mod sink_contract;
 mod source;

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use fetch_etl_bench::compare::Comparison;
 use fetch_etl_bench::{Options, Report, Result, Scale, parts};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// As the worker has it: whoever is measured beside it shall have no other.
 #[global_allocator]
@@ -39,10 +40,12 @@ A peer is a command for sh, run until the queue is empty or --peer-seconds are o
   BENCH_DATABASE_URL, BENCH_TABLE                         a database, and an empty table of the worker's columns in it
   BENCH_MESSAGES                                          how many messages are in the queue
   AWS_REGION, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
-It has to delete what it has received. Its CPU is that of all its processes. Our own worker as a peer:
+It has to delete what it has received, and is sent SIGTERM when that is all. Its CPU is that of all its processes. Peers that are
+there, with what each needs: crates/fetch-etl-bench/peers/README.md. Our own worker as a peer:
   --peer 'ETL_SOURCE__QUEUE_URL=$BENCH_QUEUE_URL ETL_SINK__DATABASE_URL=$BENCH_DATABASE_URL exec target/release/etl-worker run'
 
-Exit codes: 0 measured, 1 something could not be measured, 2 bad command line."
+Exit codes: 0 measured, 1 something could not be measured, 2 bad command line, 128 and its number after a signal (SIGINT, SIGTERM
+and SIGHUP end all that was started, and remove the databases and files)."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -140,29 +143,30 @@ fn command_line(arguments: impl Iterator<Item = String>) -> String {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
-        Some(Hidden::Part) => parts::run().map(|()| true),
+        Some(Hidden::Part) => parts::run().map(|()| ExitCode::SUCCESS),
         None => bench(&cli),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|error| {
+        eprintln!("bench: {error}");
+        ExitCode::FAILURE
+    })
 }
 
-/// Whether all was measured.
-fn bench(cli: &Cli) -> Result<bool> {
+fn bench(cli: &Cli) -> Result<ExitCode> {
     // Read first: an hour's work is not for finding out that there is no such file.
     let before = cli.compare.as_deref().map(read).transpose()?;
     if let (Some(before), Some(now)) = (&before, &cli.with) {
         println!("{}", Comparison::new(before, &read(now)?));
-        return Ok(true);
+        return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let report = runtime.block_on(fetch_etl_bench::run(cli.options()))?;
+    let report = match runtime.block_on(run_or_end(cli.options()))? {
+        Ok(report) => report,
+        Err(signal) => {
+            eprintln!("bench: ended by signal {signal}; nothing was written");
+            return Ok(ExitCode::from(128 + signal));
+        }
+    };
     println!("{report}");
     let file = cli.json.clone().unwrap_or_else(|| default_file(&report));
     write(&file, &report)?;
@@ -170,7 +174,21 @@ fn bench(cli: &Cli) -> Result<bool> {
     if let Some(before) = before {
         println!("{}", Comparison::new(&before, &report));
     }
-    Ok(report.failures.is_empty())
+    Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Measures, or is ended by a signal, whose number it returns: then what was started ends with what holds it.
+async fn run_or_end(options: Options) -> Result<std::result::Result<Report, u8>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let number = |kind: SignalKind| Ok(Err(u8::try_from(kind.as_raw_value()).unwrap_or_default()));
+    tokio::select! {
+        report = Box::pin(fetch_etl_bench::run(options)) => report.map(Ok),
+        _ = interrupt.recv() => number(SignalKind::interrupt()),
+        _ = terminate.recv() => number(SignalKind::terminate()),
+        _ = hangup.recv() => number(SignalKind::hangup()),
+    }
 }
 
 fn default_file(report: &Report) -> PathBuf {

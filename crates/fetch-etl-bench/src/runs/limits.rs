@@ -1,6 +1,6 @@
 //! The limits: starts a [part](crate::parts) and watches it.
 
-use fetch_etl_harness::{LocalQueue, Running, binary};
+use fetch_etl_harness::{LocalQueue, Running};
 use fetch_etl_testing::postgres::TestDatabase;
 
 use crate::Result;
@@ -12,7 +12,7 @@ use crate::watch::{Until, Watched, drain};
 
 fn start(task: &Task, environment: Vec<(String, String)>) -> Result<Running> {
     let task = (parts::TASK.to_owned(), serde_json::to_string(task)?);
-    Ok(Running::start(&binary("fetch-etl-bench"), [parts::COMMAND], environment.into_iter().chain([task])))
+    Ok(Running::start(&std::env::current_exe()?, [parts::COMMAND], environment.into_iter().chain([task])))
 }
 
 fn place(queue: &LocalQueue, messages: u64) -> QueuePlace {

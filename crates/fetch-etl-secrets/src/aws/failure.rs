@@ -3,13 +3,13 @@
 //! What the SDK and the service say in words stays out of our texts: nobody promises that it quotes nothing.
 
 use std::error::Error;
-use std::io;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
+use fetch_etl_aws::{Obstacle, credentials_error, error_code, request_id};
 
 use crate::{Cause, SecretError};
 
@@ -64,8 +64,9 @@ fn verdict<E>(
         SdkError::DispatchFailure(failure) => {
             let cause = failure.as_connector_error();
             let of_credentials = cause.and_then(|cause| of_credentials(cause));
-            let obstacle = || cause.map_or(NOT_THROUGH, |cause| obstacle(cause, failure.is_timeout()));
-            of_credentials.unwrap_or_else(|| (Class::Unavailable, obstacle()))
+            let obstacle =
+                || cause.map_or(Obstacle::Other, |cause| Obstacle::of(cause, failure.is_timeout()));
+            of_credentials.unwrap_or_else(|| (Class::Unavailable, obstacle().text()))
         }
         SdkError::ServiceError(failure) => code
             .and_then(|code| own(code).or_else(|| of_code(code)))
@@ -132,8 +133,7 @@ fn of_status(status: u16) -> Verdict {
 
 /// The SDK reports credentials that it could not load as a request that it could not send.
 fn of_credentials(error: &(dyn Error + 'static)) -> Option<Verdict> {
-    let error = chain(error).find_map(|cause| cause.downcast_ref::<CredentialsError>())?;
-    Some(match error {
+    Some(match credentials_error(error)? {
         CredentialsError::CredentialsNotLoaded(_) => (
             Class::Misconfigured,
             "no AWS credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role",
@@ -148,68 +148,12 @@ fn of_credentials(error: &(dyn Error + 'static)) -> Option<Verdict> {
     })
 }
 
-const NOT_THROUGH: &str = "the request did not get through";
-
-/// What kept a request from its destination.
-fn obstacle(error: &(dyn Error + 'static), timed_out: bool) -> &'static str {
-    if timed_out {
-        return "no connection in time";
-    }
-    let kinds = chain(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
-    // The outermost that says something: an outer one may be a mere wrapper.
-    let of_io = kinds.filter_map(of_io).next();
-    of_io.unwrap_or_else(|| {
-        let unresolved = chain(error).any(|cause| cause.to_string() == "dns error");
-        if unresolved { "the host name does not resolve" } else { NOT_THROUGH }
-    })
-}
-
-fn of_io(kind: io::ErrorKind) -> Option<&'static str> {
-    use io::ErrorKind as Io;
-    Some(match kind {
-        Io::ConnectionRefused => "connection refused",
-        Io::HostUnreachable | Io::NetworkUnreachable | Io::NetworkDown | Io::AddrNotAvailable => {
-            "no route to the host"
-        }
-        Io::ConnectionReset
-        | Io::ConnectionAborted
-        | Io::BrokenPipe
-        | Io::UnexpectedEof
-        | Io::NotConnected => "the connection was cut",
-        Io::TimedOut => "no connection in time",
-        // How a TLS library tells the I/O layer that it does not like what it read.
-        Io::InvalidData => "the TLS handshake failed",
-        _ => return None,
-    })
-}
-
-/// An error and its causes. An `io::Error` hides its own cause: its `source` is the source of what it wraps.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>() {
-        Some(wrapper) => wrapper.get_ref().map(|inner| inner as _),
-        None => error.source(),
-    })
-}
-
-const MAX_MARK_BYTES: usize = 64;
-
 /// The code, the status and the request id, where they look like such: anything else in their place may be anything.
 fn marks<E>(error: &SdkError<E, HttpResponse>, code: Option<&str>) -> String {
-    let code = code.filter(|code| is_code(code)).map(str::to_owned);
+    let code = code.and_then(error_code).map(str::to_owned);
     let status = error.raw_response().map(|response| format!("HTTP {}", response.status().as_u16()));
-    let request = error.request_id().filter(|id| is_request_id(id)).map(|id| format!("request {id}"));
+    let request = error.request_id().and_then(request_id).map(|id| format!("request {id}"));
     [code, status, request].into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-fn is_code(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.len() <= MAX_MARK_BYTES
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
-}
-
-/// Hexadecimal numbers, mostly UUIDs.
-fn is_request_id(text: &str) -> bool {
-    (8..=MAX_MARK_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
 #[cfg(test)]

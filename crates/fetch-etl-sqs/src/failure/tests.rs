@@ -1,7 +1,10 @@
+use std::io;
+
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::error::{ConnectorError, ErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::receive_message::ReceiveMessageError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use fetch_etl_aws::Handshake;
 use fetch_etl_core::ErrorClass::{Fatal, Retryable};
 
 use super::*;
@@ -75,7 +78,7 @@ fn every_error_has_its_class() {
         (io_error(io::ErrorKind::ConnectionRefused), NotReached(Obstacle::ConnectionRefused), Retryable),
         (io_error(io::ErrorKind::ConnectionReset), NotReached(Obstacle::Cut), Retryable),
         (io_error(io::ErrorKind::HostUnreachable), NotReached(Obstacle::NoRoute), Retryable),
-        (io_error(io::ErrorKind::InvalidData), NotReached(Obstacle::Tls), Retryable),
+        (io_error(io::ErrorKind::InvalidData), NotReached(Obstacle::Tls(Handshake::Other)), Retryable),
         (io_error(io::ErrorKind::Other), NotReached(Obstacle::Other), Retryable),
         (
             SdkError::dispatch_failure(ConnectorError::timeout("x".into())),

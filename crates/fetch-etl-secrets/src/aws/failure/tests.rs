@@ -1,3 +1,4 @@
+use std::io;
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::result::ConnectorError;
