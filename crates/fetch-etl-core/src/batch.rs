@@ -144,6 +144,11 @@ impl<R> Batch<R> {
         Self { rows: Vec::new(), rejects: Vec::new() }
     }
 
+    /// Makes room for so many more rows.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.rows.reserve_exact(rows);
+    }
+
     /// Takes out the messages whose lease was lost, and says how many they were: somebody else may have them now.
     pub(crate) fn drop_lost(&mut self) -> usize {
         let before = self.len();
@@ -157,7 +162,9 @@ impl<R> Batch<R> {
         let mut room = Room { rows: max_rows.max(1), bytes: max_bytes, empty: true };
         let rejects = self.rejects.iter().take_while(|reject| room.admits(reject.body_bytes)).count();
         let rows = self.rows.iter().take_while(|row| room.admits(row.body_bytes)).count();
-        Self { rows: self.rows.drain(..rows).collect(), rejects: self.rejects.drain(..rejects).collect() }
+        // What is left is less than what is taken, so that is what moves.
+        let rest = Self { rows: self.rows.split_off(rows), rejects: self.rejects.split_off(rejects) };
+        std::mem::replace(self, rest)
     }
 
     /// Halves the rows; the rejects stay with the first half.

@@ -60,7 +60,7 @@
 //! The three calls that every message costs, ReceiveMessage, DeleteMessageBatch and ChangeMessageVisibilityBatch for a lease, are made
 //! by this crate itself ([`Transport::Lean`], the default) or by the SDK's client ([`Transport::Sdk`]), which takes several times the
 //! CPU. The lean one asks the SDK's client, once, for what it would use: endpoint, signing region, connections with their TLS and
-//! proxies, provider and cache of credentials, clock; and signs with the SDK's `aws-sigv4`. Connections are shared. All other calls
+//! proxies, provider and cache of credentials, clock; and signs as it does, with the keyed hashes of `aws-sigv4`. Connections are shared. All other calls
 //! are the SDK's. Both make the same deliveries and the same errors of the same answers, which tests hold them to. They differ in
 //! this:
 //!

@@ -128,6 +128,10 @@ impl SinkGate {
     }
 
     pub(super) async fn opened(&self) {
+        // Nearly always so; a subscription is not free.
+        if *self.0.borrow() == 0 {
+            return;
+        }
         // Fails only when the sender is gone, and we hold it.
         let _ = self.0.subscribe().wait_for(|&failing| failing == 0).await;
     }

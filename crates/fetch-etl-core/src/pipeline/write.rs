@@ -46,12 +46,17 @@ impl<R> Inbox<R> {
             Some(carry) => carry,
             None => self.staged.recv().await?.batch,
         };
-        let mut bytes = gathered.body_bytes();
-        while gathered.len() < config.max_batch_rows && bytes < config.max_batch_bytes {
+        let (mut messages, mut bytes) = (gathered.len(), gathered.body_bytes());
+        let mut more = Vec::new();
+        while messages < config.max_batch_rows && bytes < config.max_batch_bytes {
             let Ok(staged) = self.staged.try_recv() else { break };
+            messages += staged.batch.len();
             bytes += staged.batch.body_bytes();
-            gathered.append(staged.batch);
+            more.push(staged.batch);
         }
+        // Rows are large: each moves once, and none while the batch grows.
+        gathered.reserve(more.iter().map(|batch| batch.rows().len()).sum());
+        more.into_iter().for_each(|batch| gathered.append(batch));
         if gathered.len() <= config.max_batch_rows && bytes <= config.max_batch_bytes {
             return Some(gathered);
         }

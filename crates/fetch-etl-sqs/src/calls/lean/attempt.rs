@@ -3,8 +3,6 @@
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_sqs::operation::RequestId as _;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningParams, SigningSettings, sign};
-use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
@@ -20,19 +18,21 @@ use http_body_util::BodyExt as _;
 use super::clock::ServiceClock;
 use super::parts::Parts;
 use super::refusal;
+use super::signature::{self, Signature};
 use crate::failure::{Failure, Marks, Reason};
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 /// Asks for error codes of the older query protocol, as the SDK does: what is made of errors was written for both.
 const QUERY_MODE: HeaderName = HeaderName::from_static("x-amzn-query-mode");
-const JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.0");
+const DATE: HeaderName = HeaderName::from_static("x-amz-date");
+const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const US: HeaderValue = HeaderValue::from_static(concat!("fetch-etl-sqs/", env!("CARGO_PKG_VERSION")));
 
 /// A kind of call.
 #[derive(Debug)]
 pub(super) struct Operation {
     pub(super) name: &'static str,
-    pub(super) target: HeaderValue,
+    pub(super) target: &'static str,
     pub(super) limit: Duration,
 }
 
@@ -132,34 +132,22 @@ impl Attempts {
         identity: &Identity,
         time: SystemTime,
     ) -> Option<HttpRequest> {
-        let Parts { uri, url, region, service, .. } = &self.parts;
-        let mut request = Request::new(());
+        let Parts { uri, signer, .. } = &self.parts;
+        let Signature { date, authorization, token } =
+            signer.sign(operation.target, &body, identity.data()?, time)?;
+        let mut request = Request::new(SdkBody::from(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri.clone();
         let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, JSON);
-        headers.insert(TARGET, operation.target.clone());
-        headers.insert(QUERY_MODE, HeaderValue::from_static("true"));
+        headers.reserve(7);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(signature::CONTENT_TYPE));
+        headers.insert(TARGET, HeaderValue::from_static(operation.target));
+        headers.insert(QUERY_MODE, HeaderValue::from_static(signature::QUERY_MODE));
         headers.insert(USER_AGENT, US);
-        let of_request =
-            headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        let signable =
-            SignableRequest::new("POST", url.as_str(), of_request, SignableBody::Bytes(&body)).ok()?;
-        let parameters = v4::SigningParams::builder()
-            .identity(identity)
-            .region(region)
-            .name(service)
-            .time(time)
-            .settings(SigningSettings::default())
-            .build()
-            .ok()?;
-        let (signature, _) = sign(signable, &SigningParams::V4(parameters)).ok()?.into_parts();
-        for (name, value) in signature.headers() {
-            let mut value = HeaderValue::from_str(value).ok()?;
-            value.set_sensitive(name.eq_ignore_ascii_case(AUTHORIZATION.as_str()) || name.contains("token"));
-            request.headers_mut().insert(HeaderName::from_bytes(name.as_bytes()).ok()?, value);
-        }
-        request.map(|()| SdkBody::from(body)).try_into().ok()
+        headers.insert(DATE, date);
+        headers.insert(AUTHORIZATION, authorization);
+        token.and_then(|token| headers.insert(TOKEN, token));
+        request.try_into().ok()
     }
 
     async fn read(

@@ -1,150 +1,296 @@
 //! Reading JSON as the SDK does: a name that comes twice counts the last time, unknown ones are passed over, `null` is as if missing.
+//!
+//! By hand, for two reasons. A message's body is a text full of escapes, of which a general parser leaves a copy in a buffer of its own
+//! that nobody zeroizes; and it would read such a body twice, once to find its end. What is JSON and what is not is `serde_json`'s
+//! opinion all the same: the tests hold both to one.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
 use fetch_etl_core::Pii;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
-/// Takes a text, or `null` as none, off a map.
-pub(super) fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Cow<'de, str>>, A::Error> {
-    Ok(map.next_value::<Option<Text<'de>>>()?.map(|Text(text)| text))
-}
+/// It is not JSON, or not what was expected. Nothing is said of it: it could hold a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unreadable;
 
-/// A text, borrowed where it holds no escapes.
-struct Text<'a>(Cow<'a, str>);
+pub(super) type Result<T> = std::result::Result<T, Unreadable>;
 
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Text<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(text.into()))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(text.to_owned().into()))
-            }
-        }
-        deserializer.deserialize_str(TextVisitor)
-    }
-}
-
-/// What takes its parts from the fields of a JSON object.
-pub(super) trait Fields<'de> {
-    /// Takes the value of one field off the map.
-    fn field<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error>;
-}
-
-/// Reads an object into a [`Fields`], or `null` as `None`.
-pub(super) struct ReadInto<T>(pub(super) T);
-
-impl<'de, T: Fields<'de>> DeserializeSeed<'de> for ReadInto<T> {
-    type Value = Option<T>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_option(self)
-    }
-}
-
-impl<'de, T: Fields<'de>> Visitor<'de> for ReadInto<T> {
-    type Value = Option<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or null")
-    }
-
-    fn visit_none<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        fields(self.0, deserializer).map(Some)
-    }
-}
-
-/// Reads the objects of an array, each into a new [`Fields`], or `null` as `None`. An element that is `null` is an error.
-pub(super) struct ReadEach<F>(pub(super) F);
-
-impl<'de, T: Fields<'de>, F: Fn() -> T> DeserializeSeed<'de> for ReadEach<F> {
-    type Value = Option<Vec<T>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_option(self)
-    }
-}
-
-impl<'de, T: Fields<'de>, F: Fn() -> T> Visitor<'de> for ReadEach<F> {
-    type Value = Option<Vec<T>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array or null")
-    }
-
-    fn visit_none<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        // As many as a call brings.
-        let mut all = Vec::with_capacity(10);
-        while let Some(one) = seq.next_element_seed(ReadInto(self.0()))? {
-            all.push(one.ok_or_else(|| A::Error::custom("null in an array"))?);
-        }
-        Ok(Some(all))
-    }
-}
-
-/// Reads an object into what is there already.
-fn fields<'de, T: Fields<'de>, D: Deserializer<'de>>(into: T, deserializer: D) -> Result<T, D::Error> {
-    struct ObjectVisitor<'de, T>(T, PhantomData<&'de ()>);
-    impl<'de, T: Fields<'de>> Visitor<'de> for ObjectVisitor<'de, T> {
-        type Value = T;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<T, A::Error> {
-            while let Some(Text(name)) = map.next_key()? {
-                self.0.field(&name, &mut map)?;
-            }
-            Ok(self.0)
-        }
-    }
-    deserializer.deserialize_map(ObjectVisitor(into, PhantomData))
-}
-
-/// Reads a whole body; SQS sends none where an empty object would do.
-pub(super) fn document<'de, T: Fields<'de>>(into: T, body: &'de [u8]) -> serde_json::Result<T> {
+/// Reads a document that is one object; SQS sends none where an empty object would do.
+pub(super) fn document<'a>(
+    body: &'a [u8],
+    field: impl FnMut(&str, &mut Reader<'a>) -> Result<()>,
+) -> Result<()> {
     if body.is_empty() {
-        return Ok(into);
+        return Ok(());
     }
     // Once for all of it, and what is passed over has to be text too.
-    let body = std::str::from_utf8(body).map_err(Error::custom)?;
-    let mut deserializer = serde_json::Deserializer::from_str(body);
-    let read = fields(into, &mut deserializer)?;
-    deserializer.end()?;
-    Ok(read)
+    let mut reader = Reader { text: std::str::from_utf8(body).map_err(|_| Unreadable)?, at: 0 };
+    if !reader.object(field)? {
+        return Err(Unreadable);
+    }
+    reader.end()
 }
 
-/// A text whose only copy is the one that is zeroized. `serde_json` would leave one that holds escapes in a buffer of its own.
-pub(super) struct Sensitive(pub(super) Pii<Vec<u8>>);
+/// Stands before a value of a document. Each value is to be taken, or skipped, once.
+pub(super) struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
 
-impl<'de> Deserialize<'de> for Sensitive {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?.get();
-        let quoted = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
-        let text = quoted.and_then(unescape).ok_or_else(|| D::Error::custom("no text"))?;
-        Ok(Self(text))
+impl<'a> Reader<'a> {
+    /// The next byte that is no space, which is not taken.
+    fn peek(&mut self) -> Option<u8> {
+        let bytes = self.text.as_bytes();
+        while let Some(byte) = bytes.get(self.at) {
+            if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
+                return Some(*byte);
+            }
+            self.at += 1;
+        }
+        None
     }
+
+    fn takes(&mut self, byte: u8) -> bool {
+        let is_there = self.peek() == Some(byte);
+        self.at += usize::from(is_there);
+        is_there
+    }
+
+    fn take(&mut self, byte: u8) -> Result<()> {
+        if self.takes(byte) { Ok(()) } else { Err(Unreadable) }
+    }
+
+    fn takes_word(&mut self, word: &str) -> bool {
+        let is_there = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
+        self.at += if is_there { word.len() } else { 0 };
+        is_there
+    }
+
+    fn takes_null(&mut self) -> Result<bool> {
+        match self.peek() {
+            Some(b'n') if self.takes_word("null") => Ok(true),
+            Some(b'n') | None => Err(Unreadable),
+            Some(_) => Ok(false),
+        }
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if self.peek().is_none() { Ok(()) } else { Err(Unreadable) }
+    }
+
+    /// Takes an object, each field of which is taken by `field`; `false` for `null`.
+    pub(super) fn object(&mut self, mut field: impl FnMut(&str, &mut Self) -> Result<()>) -> Result<bool> {
+        if self.takes_null()? {
+            return Ok(false);
+        }
+        self.take(b'{')?;
+        if self.takes(b'}') {
+            return Ok(true);
+        }
+        loop {
+            let name = self.name()?;
+            field(&name, self)?;
+            if !self.takes(b',') {
+                return self.take(b'}').map(|()| true);
+            }
+        }
+    }
+
+    /// Takes an array, each element of which is taken by `element`; `false` for `null`.
+    pub(super) fn array(&mut self, mut element: impl FnMut(&mut Self) -> Result<()>) -> Result<bool> {
+        if self.takes_null()? {
+            return Ok(false);
+        }
+        self.take(b'[')?;
+        if self.takes(b']') {
+            return Ok(true);
+        }
+        loop {
+            element(self)?;
+            if !self.takes(b',') {
+                return self.take(b']').map(|()| true);
+            }
+        }
+    }
+
+    /// Takes a text; `None` for `null`.
+    pub(super) fn text(&mut self) -> Result<Option<Cow<'a, str>>> {
+        if self.takes_null()? { Ok(None) } else { self.quoted()?.text().map(Some) }
+    }
+
+    /// Takes a text of which no copy is left but the one that is zeroized; `None` for `null`.
+    pub(super) fn sensitive(&mut self) -> Result<Option<Pii<Vec<u8>>>> {
+        if self.takes_null()? { Ok(None) } else { self.quoted()?.unescaped().map(Some) }
+    }
+
+    /// Takes `true` or `false`; `None` for `null`.
+    pub(super) fn boolean(&mut self) -> Result<Option<bool>> {
+        match self.takes_null()? {
+            true => Ok(None),
+            false if self.takes_word("true") => Ok(Some(true)),
+            false if self.takes_word("false") => Ok(Some(false)),
+            false => Err(Unreadable),
+        }
+    }
+
+    /// Passes over a value of any kind, which has to be JSON all the same.
+    pub(super) fn skip(&mut self) -> Result<()> {
+        // What is open around: however deep it is, it takes a byte each.
+        let mut open = Vec::new();
+        loop {
+            match self.peek().ok_or(Unreadable)? {
+                b'{' => {
+                    self.at += 1;
+                    if !self.takes(b'}') {
+                        open.push(b'}');
+                        self.name()?;
+                        continue;
+                    }
+                }
+                b'[' => {
+                    self.at += 1;
+                    if !self.takes(b']') {
+                        open.push(b']');
+                        continue;
+                    }
+                }
+                b'"' => self.quoted()?.check()?,
+                b'-' | b'0'..=b'9' => self.skip_number()?,
+                _ if ["null", "true", "false"].iter().any(|word| self.takes_word(word)) => {}
+                _ => return Err(Unreadable),
+            }
+            // A value has ended, and with it all that ends behind it.
+            while let Some(end) = open.last().copied() {
+                if self.takes(b',') {
+                    if end == b'}' {
+                        self.name()?;
+                    }
+                    break;
+                }
+                self.take(end)?;
+                open.pop();
+            }
+            if open.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn skip_number(&mut self) -> Result<()> {
+        self.at += usize::from(self.text.as_bytes()[self.at] == b'-');
+        let starts_with_zero = self.text.as_bytes().get(self.at) == Some(&b'0');
+        let digits = self.digits()?;
+        if starts_with_zero && digits > 1 {
+            return Err(Unreadable);
+        }
+        if self.takes_word(".") {
+            self.digits()?;
+        }
+        if self.takes_word("e") || self.takes_word("E") {
+            let _ = self.takes_word("+") || self.takes_word("-");
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    /// Takes digits, at least one, and says how many.
+    fn digits(&mut self) -> Result<usize> {
+        let digits = self.text.as_bytes()[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += digits;
+        if digits > 0 { Ok(digits) } else { Err(Unreadable) }
+    }
+
+    /// Takes the name of a field, and the colon.
+    fn name(&mut self) -> Result<Cow<'a, str>> {
+        self.peek();
+        let name = self.quoted()?.text()?;
+        self.take(b':')?;
+        Ok(name)
+    }
+
+    /// Takes what stands between quotes.
+    fn quoted(&mut self) -> Result<Quoted<'a>> {
+        let bytes = self.text.as_bytes();
+        if bytes.get(self.at) != Some(&b'"') {
+            return Err(Unreadable);
+        }
+        let start = self.at + 1;
+        let (mut at, mut has_escapes) = (start, false);
+        loop {
+            at += plain(&bytes[at..]);
+            match bytes.get(at) {
+                Some(b'"') => break,
+                // Whatever is escaped does not end it.
+                Some(b'\\') => (at, has_escapes) = (at + 2, true),
+                _ => return Err(Unreadable),
+            }
+            if at > bytes.len() {
+                return Err(Unreadable);
+            }
+        }
+        self.at = at + 1;
+        // What an escape steps over is a byte of ASCII or the first one of a character: a bad escape, and told by name when it is read.
+        let inner = self.text.get(start..at).ok_or(Unreadable)?;
+        Ok(Quoted { inner, has_escapes })
+    }
+}
+
+/// A text as it stands between its quotes.
+struct Quoted<'a> {
+    inner: &'a str,
+    has_escapes: bool,
+}
+
+impl<'a> Quoted<'a> {
+    fn text(&self) -> Result<Cow<'a, str>> {
+        if !self.has_escapes {
+            return Ok(Cow::Borrowed(self.inner));
+        }
+        let text = self.unescaped()?;
+        String::from_utf8(text.expose().clone()).map(Cow::Owned).map_err(|_| Unreadable)
+    }
+
+    fn unescaped(&self) -> Result<Pii<Vec<u8>>> {
+        unescape(self.inner).ok_or(Unreadable)
+    }
+
+    /// Whether it is a text at all. As `serde_json` does for what it passes over, halves of surrogate pairs are let through.
+    fn check(&self) -> Result<()> {
+        let mut rest = self.inner.as_bytes();
+        while self.has_escapes
+            && let Some(at) = rest.iter().position(|byte| *byte == b'\\')
+        {
+            let escape = *rest.get(at + 1).ok_or(Unreadable)?;
+            rest = &rest[at + 2..];
+            match escape {
+                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
+                b'u' => drop(unit(&mut rest).ok_or(Unreadable)?),
+                _ => return Err(Unreadable),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes there are before the first one that a text cannot hold as it is: a quote, a backslash, a control character. Eight at
+/// a time.
+pub(super) fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    let is_plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..0x20);
+    let mut at = 0;
+    while let Some(eight) = bytes[at..].first_chunk::<8>() {
+        let eight = u64::from_le_bytes(*eight);
+        // The highest bit of each byte that is below `bound`. A borrow can only mark a byte behind one that is marked rightly.
+        let below = |bytes: u64, bound: u64| bytes.wrapping_sub(ONES * bound) & !bytes;
+        let found = below(eight, 0x20)
+            | below(eight ^ (ONES * u64::from(b'"')), 1)
+            | below(eight ^ (ONES * u64::from(b'\\')), 1);
+        let found = found & (ONES * 0x80);
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + bytes[at..].iter().take_while(|byte| is_plain(byte)).count()
 }
 
 /// Takes the escapes out of what stands between quotes; `None` for half a surrogate pair, which is no character.
@@ -152,12 +298,15 @@ fn unescape(text: &str) -> Option<Pii<Vec<u8>>> {
     // It only gets shorter, so this is never moved.
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
-        out.extend_from_slice(&rest[..at]);
-        let escape = *rest.get(at + 1)?;
-        rest = &rest[at + 2..];
+    loop {
+        let (before, behind) = rest.split_at(plain(rest));
+        out.extend_from_slice(before);
+        let [b'\\', escape, after @ ..] = behind else {
+            return behind.is_empty().then(|| Pii::new(out));
+        };
+        rest = after;
         let byte = match escape {
-            b'"' | b'\\' | b'/' => escape,
+            b'"' | b'\\' | b'/' => *escape,
             b'b' => 0x08,
             b'f' => 0x0C,
             b'n' => b'\n',
@@ -172,8 +321,6 @@ fn unescape(text: &str) -> Option<Pii<Vec<u8>>> {
         };
         out.push(byte);
     }
-    out.extend_from_slice(rest);
-    Some(Pii::new(out))
 }
 
 /// Reads the character of a `\u`, and of the second one that some need.
@@ -198,12 +345,55 @@ fn unit(rest: &mut &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde::de::IgnoredAny;
+    use serde_json::Value;
 
     use super::*;
 
+    /// A whole document by one of the reader's functions.
+    fn whole<'a, T>(json: &'a str, read: impl FnOnce(&mut Reader<'a>) -> Result<T>) -> Option<T> {
+        let mut reader = Reader { text: json, at: 0 };
+        let value = read(&mut reader).ok()?;
+        reader.end().ok()?;
+        Some(value)
+    }
+
     fn sensitive(json: &str) -> Option<String> {
-        let Sensitive(text) = serde_json::from_str(json).ok()?;
+        let text = whole(json, Reader::sensitive)??;
         Some(String::from_utf8(text.expose().clone()).unwrap())
+    }
+
+    /// Any value, by all that reads one.
+    fn value(reader: &mut Reader<'_>) -> Result<Value> {
+        Ok(match reader.peek() {
+            Some(b'{') => {
+                let mut object = serde_json::Map::new();
+                reader.object(|name, reader| {
+                    object.insert(name.to_owned(), value(reader)?);
+                    Ok(())
+                })?;
+                Value::Object(object)
+            }
+            Some(b'[') => {
+                let mut array = Vec::new();
+                reader.array(|reader| {
+                    array.push(value(reader)?);
+                    Ok(())
+                })?;
+                Value::Array(array)
+            }
+            Some(b'"') => reader.text()?.ok_or(Unreadable)?.into_owned().into(),
+            Some(b't' | b'f') => reader.boolean()?.ok_or(Unreadable)?.into(),
+            Some(b'n') => {
+                assert_eq!(reader.text()?, None);
+                Value::Null
+            }
+            _ => {
+                let start = reader.at;
+                reader.skip()?;
+                serde_json::from_str(&reader.text[start..reader.at]).map_err(|_| Unreadable)?
+            }
+        })
     }
 
     #[test]
@@ -252,5 +442,79 @@ mod tests {
             let json = format!("\"{inner}\"");
             prop_assert_eq!(sensitive(&json), serde_json::from_str::<String>(&json).ok());
         }
+
+        /// What is JSON, and what it says, and what of it can be passed over.
+        #[test]
+        fn a_document_is_what_serde_json_says(
+            json in r#"([{}\[\],: \n]|\{"a":|"[a"\\n]"|"\\u[dD]8[0-9a]{2}"|null|true|false|-?[01]{1,2}(\.[05])?([eE][+-]?1)?|x){0,12}"#
+        ) {
+            prop_assert_eq!(whole(&json, value), serde_json::from_str(&json).ok(), "{}", json);
+            let passed_over = serde_json::from_str::<IgnoredAny>(&json).is_ok();
+            prop_assert_eq!(whole(&json, Reader::skip).is_some(), passed_over, "{}", json);
+        }
+
+        #[test]
+        fn documents_are_read_and_passed_over(value_in in any_value()) {
+            for json in [value_in.to_string(), serde_json::to_string_pretty(&value_in).unwrap()] {
+                prop_assert_eq!(whole(&json, value), Some(value_in.clone()));
+                prop_assert_eq!(whole(&json, Reader::skip), Some(()));
+                // Cut anywhere, it is none.
+                for (end, _) in json.char_indices().filter(|_| json.starts_with(['{', '[', '"'])) {
+                    prop_assert_eq!(whole(&json[..end], Reader::skip), None);
+                }
+            }
+        }
+
+        #[test]
+        fn plain_bytes_end_where_they_do(bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(b'"'), Just(b'\\'), Just(0x1f), Just(b' '), Just(0x80)], 0..40)) {
+            let expected = bytes.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)).count();
+            prop_assert_eq!(plain(&bytes), expected);
+        }
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[a-z\"\\\\é\n]{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[a-z\"]{0,4}", inner, 0..4)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    #[test]
+    fn nothing_is_too_deep_to_be_passed_over() {
+        let deep = |open: &str, close: &str| open.repeat(100_000) + "1" + &close.repeat(100_000);
+        for (json, is_json) in [
+            (deep("[", "]"), true),
+            (deep("{\"a\":", "}"), true),
+            (deep("[{\"a\":", "}]"), true),
+            (deep("[", "}"), false),
+        ] {
+            assert_eq!(whole(&json, Reader::skip).is_some(), is_json);
+        }
+    }
+
+    #[test]
+    fn a_document_is_an_object_or_nothing() {
+        let none = |body: &[u8]| document(body, |_, reader| reader.skip());
+        for (body, is_one) in [
+            ("", true),
+            ("{}", true),
+            (" {\"a\":1} ", true),
+            ("null", false),
+            ("[]", false),
+            ("{}x", false),
+            (" ", false),
+        ] {
+            assert_eq!(none(body.as_bytes()).is_ok(), is_one, "{body}");
+        }
+        assert!(none(b"{\"a\":\"\xff\"}").is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! The calls without the SDK's client, which spends several times on a request what the request costs.
 //!
 //! What is decided outside of a call is the SDK's own: endpoint, region, credentials and their cache, connections, TLS, proxies,
-//! clock ([`parts`]); the signature is made by its `aws-sigv4`. What is done here: the JSON of three requests and their answers, and
-//! telling errors apart. `tests/differential.rs` holds both ways to the same outcome.
+//! clock ([`parts`]). What is done here: the JSON of three requests and their answers, what of a request is signed, and telling errors
+//! apart. `tests/differential.rs` holds both ways to the same outcome.
 
 mod answer;
 mod attempt;
@@ -12,11 +12,11 @@ mod json;
 mod parts;
 mod refusal;
 mod request;
+mod signature;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::HeaderValue;
 
 use self::attempt::{Attempts, Operation};
 use self::parts::Parts;
@@ -51,7 +51,7 @@ impl LeanCalls {
         };
         let operation = |name, target, limit: Option<Duration>| Operation {
             name,
-            target: HeaderValue::from_static(target),
+            target,
             limit: limit.unwrap_or(Duration::MAX),
         };
         let (receiving, settling) = (limit(&clients.receiving), limit(&clients.settling));

@@ -18,6 +18,7 @@ use aws_types::SigningName;
 use aws_types::region::SigningRegion;
 use http::Uri;
 
+use super::signature::Signer;
 use crate::calls::RECEIVE;
 use crate::failure::{Failure, Reason};
 
@@ -27,11 +28,7 @@ const SIGNATURE_V4: AuthSchemeId = AuthSchemeId::new("sigv4");
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) uri: Uri,
-    /// The same, for what takes a text.
-    pub(super) url: String,
-    pub(super) region: String,
-    /// What the service is called in a signature.
-    pub(super) service: String,
+    pub(super) signer: Signer,
     pub(super) connector: SharedHttpConnector,
     components: RuntimeComponents,
     identities: SharedIdentityCache,
@@ -66,11 +63,10 @@ impl Parts {
         if let Some(retries) = client.config().retry_config() {
             layer.store_put(retries.clone());
         }
+        let uri = uri.parse().ok()?;
         Some(Self {
-            uri: uri.parse().ok()?,
-            url: uri,
-            region,
-            service,
+            signer: Signer::new(&uri, region, service)?,
+            uri,
             connector,
             identities: components.identity_cache(),
             identity: components.identity_resolver(SIGNATURE_V4)?,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
+use super::json::plain;
 use crate::calls::Ask;
 
 /// A receive, of which only the number of messages changes.
@@ -82,10 +83,12 @@ fn open(queue_url: &str, room: usize) -> String {
 fn quote(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+    loop {
+        let at = plain(rest.as_bytes());
+        let Some(byte) = rest.as_bytes().get(at) else { break };
         out.push_str(&rest[..at]);
         // A byte below 0x80 is a character.
-        let _ = write!(out, "\\u{:04x}", rest.as_bytes()[at]);
+        let _ = write!(out, "\\u{byte:04x}");
         rest = &rest[at + 1..];
     }
     out.push_str(rest);
