@@ -1,7 +1,7 @@
 //! Signature Version 4 of the one kind of request that is made here.
 //!
 //! The SDK's own signer takes any request apart anew, and derives the key of the day from the secret each time: that was a tenth of the
-//! worker's instructions, and half of its SHA-256. What is signed is written down directly instead, with the same headers; the keyed
+//! worker's instructions, and nearly half of its SHA-256. What is signed is written down directly instead, with the same headers; the keyed
 //! hashes stay the SDK's.
 
 use std::fmt::{self, Write as _};
