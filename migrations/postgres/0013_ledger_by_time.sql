@@ -2,7 +2,11 @@
 -- the day's index, and of a day with millions of keys nearly every second one cost a whole page in the log. With the time of sending
 -- first, what is sent together lies together, whatever the ledger's size.
 
-LOCK TABLE etl.ledger IN ACCESS EXCLUSIVE MODE;
+-- In the order in which workers use them, so that those which write just now are waited for.
+LOCK TABLE etl.quarantine, etl.ledger IN ACCESS EXCLUSIVE MODE;
+
+-- To whom what is made here belongs in the end, whoever makes it: functions of before act on it with their owner's rights.
+SELECT set_config('fetch_etl.ledger_owner', pg_get_userbyid(relowner), true) FROM pg_class WHERE oid = 'etl.ledger'::regclass;
 
 -- What the ledger knows so far stays as it is, as etl.ledger_by_day, is asked as long as there is something in it, and is forgotten by
 -- and by like everything else.
@@ -47,6 +51,8 @@ ALTER TABLE etl.quarantine ADD COLUMN queued_at_millis bigint;
 
 COMMENT ON COLUMN etl.quarantine.queued_at_millis
     IS 'when the queue says that it was sent, in milliseconds since 1970, where the key was the queue''s; as in etl.ledger';
+
+UPDATE etl.quarantine SET queued_at_millis = round(extract(epoch FROM sent_at) * 1000) WHERE NOT by_producer;
 
 -- As in 0002, with bounds in milliseconds. Days before 1970 have no partition.
 CREATE OR REPLACE FUNCTION etl.ensure_ledger_partitions(days date[], retention_days integer) RETURNS SETOF date
@@ -114,7 +120,8 @@ BEGIN
         WHERE i.inhparent IN (to_regclass('etl.ledger'), to_regclass('etl.ledger_by_day'))
             AND c.relname ~ '^ledger_(by_day_)?[0-9]{8}$'
             AND to_date(right(c.relname, 8), 'YYYYMMDD') < oldest
-        ORDER BY right(c.relname, 8)
+        -- Those of before first, as etl.ledger_add uses them: in another order the two would deadlock.
+        ORDER BY i.inhparent = 'etl.ledger'::regclass, right(c.relname, 8)
     LOOP
         BEGIN
             EXECUTE format('DROP TABLE etl.%I', partition);
@@ -151,7 +158,9 @@ DECLARE
     before   boolean := false;
 BEGIN
     IF to_regclass('etl.ledger_by_day') IS NOT NULL THEN
-        before := EXISTS (SELECT FROM etl.ledger_by_day);
+        -- The newest by its index: where the oldest were, there may be nothing for long.
+        before := (SELECT max(recorded_on) FROM etl.ledger_by_day_undated) IS NOT NULL
+            OR (SELECT count(*) FROM pg_inherits WHERE inhparent = to_regclass('etl.ledger_by_day')) > 1;
     END IF;
     IF NOT (doubtful OR before OR cardinality(known) > 0) THEN
         BEGIN
@@ -204,24 +213,41 @@ BEGIN
 END
 $$;
 
--- Those of the keys that were stored before this migration.
+-- Those of the keys that were stored before this migration. A key without a time of its own may be there under any day: what a source
+-- that knows no times brought was recorded under the day of its receipt.
 CREATE FUNCTION etl.ledger_known_before(keys text[], sent bigint[], earliest bigint, latest bigint) RETURNS text[]
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+-- Thousands of look-ups in dozens of partitions look so expensive that each call would be compiled, for longer than it takes.
+SET jit = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     RETURN ARRAY(
         SELECT k.key
         FROM unnest(keys, sent) AS k (key, sent)
-        WHERE (
-            SELECT true
-            FROM etl.ledger_by_day AS l
-            WHERE l.key = k.key AND l.day = CASE
-                WHEN etl.ledger_time(k.sent, earliest, latest) < 0 THEN date '-infinity'
-                ELSE date '1970-01-01' + (k.sent / 86400000)::integer
-            END
-        )
+        WHERE CASE
+            WHEN etl.ledger_time(k.sent, earliest, latest) < 0
+                THEN (SELECT true FROM etl.ledger_by_day AS l WHERE l.key = k.key LIMIT 1)
+            ELSE (
+                SELECT true FROM etl.ledger_by_day AS l
+                WHERE l.key = k.key AND l.day = date '1970-01-01' + (k.sent / 86400000)::integer
+            )
+        END
     );
+END
+$$;
+
+-- Those of the keys that the quarantine knows. Each is looked up: a plan that reads the quarantine, made while that was small, would be kept
+-- when it is not.
+CREATE FUNCTION etl.quarantined(keys text[]) RETURNS SETOF text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT k.key FROM unnest(keys) AS k (key) WHERE (SELECT true FROM etl.quarantine AS q WHERE q.key = k.key);
 END
 $$;
 
@@ -230,6 +256,11 @@ $$;
 CREATE FUNCTION etl.ledger_find(wanted text[], keys text[], sent bigint[]) RETURNS SETOF text
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- Look-ups, as above.
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET jit = off
 AS $$
 BEGIN
     RETURN QUERY
@@ -251,3 +282,24 @@ END
 $$;
 
 REVOKE EXECUTE ON FUNCTION etl.ledger_add, etl.ledger_add_new, etl.ledger_known_before, etl.ledger_find FROM PUBLIC;
+
+DO $$
+DECLARE
+    owner  CONSTANT name := current_setting('fetch_etl.ledger_owner');
+    object text;
+BEGIN
+    IF owner = current_user THEN
+        RETURN;
+    END IF;
+    FOR object IN
+        SELECT format('TABLE %s', oid::regclass) FROM pg_class WHERE oid IN ('etl.ledger'::regclass, 'etl.ledger_undated'::regclass)
+        UNION ALL
+        SELECT format('FUNCTION %s', oid::regprocedure)
+        FROM pg_proc
+        WHERE pronamespace = 'etl'::regnamespace
+            AND proname IN ('ledger_time', 'ledger_add', 'ledger_add_new', 'ledger_known_before', 'quarantined', 'ledger_find')
+    LOOP
+        EXECUTE format('ALTER %s OWNER TO %I', object, owner);
+    END LOOP;
+END
+$$;

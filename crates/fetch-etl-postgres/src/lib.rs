@@ -34,7 +34,7 @@
 //! # What the ledger remembers
 //! - A key that the **queue** gave ([`KeyOrigin::MessageId`](fetch_etl_core::KeyOrigin)) is unique with the time at which its message
 //!   was sent, which no redelivery changes ([`Masked::queued_at`](fetch_etl_core::Masked::queued_at)). In the order of that time,
-//!   messages that are stored together lie together, so a write costs the same however large the ledger is. Each UTC day is a
+//!   messages that are stored together lie together, so writing them costs the same however large the ledger is. Each UTC day is a
 //!   partition: made when its first key comes, dropped when it is more than
 //!   [`ledger_retention_days`](PostgresSinkConfig::ledger_retention_days) old.
 //! - A key that the **producer** gave ([`KeyOrigin::Attribute`](fetch_etl_core::KeyOrigin)) is unique whatever the time, since an
@@ -44,7 +44,7 @@
 //!   is remembered like a producer's. Only where a message is delivered first outside and then inside of the retained days, or
 //!   the other way round, it may be stored twice; no queue that forgets messages before the ledger does gives cause for that.
 //! - The same text as a queue's **and** as a producer's key comes from a replay out of the quarantine. So a key that the quarantine
-//!   knows is looked for as both, under each time that the quarantine saw it with, one such batch at a time.
+//!   knows is looked for as both, under the times that the quarantine knows of it, one such batch at a time.
 //!
 //! All of it is enforced by unique indexes, or under a lock: writers in any number of processes may race.
 //!
@@ -71,7 +71,7 @@
 //! Migrating makes three group roles, where it may: `etl_writer` for workers, `etl_analyst` for those who read `user_logins`, and
 //! `etl_reveal` for those who may have values back. A writer can add to the vault and neither read nor change it, and reads of
 //! `user_logins` only the masks and their key ids. What each may do is said in one place, the function `etl.grant_roles` (migration
-//! 0011); `deploy/roles.sql` is for the DBA, where migrating may not create roles.
+//! 0014); `deploy/roles.sql` is for the DBA, where migrating may not create roles.
 //!
 //! # Compile time
 //! All statements but those of the migrator, and of [`PostgresSink::read_as_text`], which finds out the tables' names, are checked against the migrations when this crate is compiled. What the check needs

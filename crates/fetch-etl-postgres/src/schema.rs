@@ -110,6 +110,7 @@ async fn missing_objects(connection: &mut PgConnection) -> Result<Vec<String>, S
                 to_regprocedure('etl.quarantine_matching(text[],text[],text[],bigint,bigint)') IS NULL),
             ('etl.ensure_ledger_partitions()', to_regprocedure('etl.ensure_ledger_partitions(date[],integer)') IS NULL),
             ('etl.ledger_add()', to_regprocedure('etl.ledger_add(text[],bigint[],integer,text[],boolean)') IS NULL),
+            ('etl.quarantined()', to_regprocedure('etl.quarantined(text[])') IS NULL),
             ('etl.ledger_find()', to_regprocedure('etl.ledger_find(text[],text[],bigint[])') IS NULL),
             ('etl.prune_ledger()', to_regprocedure('etl.prune_ledger(integer)') IS NULL)
         ) AS objects (name, missing) WHERE missing"#

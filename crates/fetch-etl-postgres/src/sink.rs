@@ -144,8 +144,8 @@ async fn store_with_entries(connection: &mut PgConnection, batch: &Columns<'_>) 
     Ok(stored)
 }
 
-/// Stores a batch with keys that the quarantine knows: they may be in the ledger under another day, because the message was
-/// accepted at last and its replay, sent on another day, too. One such batch at a time, so that the two do not miss each other.
+/// Stores a batch with keys that the quarantine knows: they may be in the ledger under another time, because the message was
+/// accepted at last and its replay, sent at another time, too. One such batch at a time, so that the two do not miss each other.
 async fn store_suspects(
     connection: &mut PgConnection,
     batch: &Columns<'_>,
@@ -185,7 +185,7 @@ struct Columns<'a> {
     doubtful: bool,
 }
 
-/// Keys that were looked up in the whole ledger, and those that were found.
+/// Keys that were looked up under each time that is known of them, and those that were found.
 #[derive(Default)]
 struct LookedUp {
     keys: Vec<String>,

@@ -8,9 +8,7 @@ gate AS MATERIALIZED (
 ),
 -- The quarantine knows these keys, so they may be in the ledger under another time; $12 are those that were looked up there.
 suspects AS MATERIALIZED (
-    SELECT key
-    FROM unnest($1::text[]) AS b (key)
-    WHERE (SELECT true FROM etl.quarantine AS q WHERE q.key = b.key) AND key <> ALL ($12::text[])
+    SELECT key FROM etl.quarantined($1::text[]) AS q (key) WHERE key <> ALL ($12::text[])
 ),
 -- $13 are the keys that were found there, $14 is the retention in days, $15 whether there were repeats lately.
 ledger AS MATERIALIZED (

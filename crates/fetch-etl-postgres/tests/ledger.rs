@@ -6,6 +6,7 @@ use fetch_etl_core::login::LoginSchema;
 use fetch_etl_core::pipeline::{Pipeline, PipelineConfig};
 use fetch_etl_core::{ErrorClass, KeyId, MaskPolicy, PolicyStore, Sink, UnixMillis};
 use fetch_etl_testing::{FakeMasker, InMemorySource};
+use sqlx::Connection as _;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -88,6 +89,31 @@ async fn a_quarantined_messages_own_time_is_not_forgotten() {
     assert_eq!(bench.write(vec![original()]).await.unwrap(), report(1, 0, 0));
     assert_eq!(bench.write(vec![copy()]).await.unwrap(), report(0, 1, 0));
     assert_eq!(bench.keys().await, ["m"]);
+}
+
+/// Whatever the connection planned while there was hardly anything in it.
+#[tokio::test]
+async fn a_large_quarantine_is_looked_up_not_read() {
+    let mut bench = Bench::open().await;
+    bench.execute("ALTER TABLE etl.quarantine SET (autovacuum_enabled = off)").await;
+    let reject = |from: i32, to: i32| {
+        format!(
+            "INSERT INTO etl.quarantine (key, reason, body_bytes, receive_count, sent_at)
+            SELECT 'r-' || n, 'invalid_json', 1, 1, now() FROM generate_series({from}, {to}) AS n; ANALYZE etl.quarantine"
+        )
+    };
+    bench.execute(&reject(1, 20)).await;
+    let plan =
+        "SELECT count(*) FROM etl.quarantined(ARRAY(SELECT 'x-' || n FROM generate_series(1, 100) AS n))";
+    for _ in 0..8 {
+        bench.one::<i64>(plan).await;
+    }
+    bench.execute(reject(21, 5_000).split(';').next().unwrap()).await;
+    let reads = "SELECT pg_stat_get_xact_numscans('etl.quarantine'::regclass), pg_stat_get_xact_tuples_returned('etl.quarantine'::regclass)";
+    let mut transaction = bench.outside.begin().await.unwrap();
+    sqlx::query(plan).execute(&mut *transaction).await.unwrap();
+    let (scans, rows): (i64, i64) = sqlx::query_as(reads).fetch_one(&mut *transaction).await.unwrap();
+    assert_eq!((scans, rows), (0, 0), "the table was read from its beginning");
 }
 
 /// A message is quarantined, the cause is removed, and then it comes twice: from the queue, and replayed from the quarantine

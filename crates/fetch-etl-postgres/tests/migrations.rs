@@ -6,7 +6,7 @@ use fetch_etl_testing::postgres::TestDatabase;
 use sqlx::migrate::Migrator;
 use tokio::task::JoinSet;
 
-use crate::support::{Bench, config, execute, good, migrations, report, sink_on};
+use crate::support::{Bench, Message, Role, config, execute, good, migrations, report, sink_on};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_start_together_all_succeed() {
@@ -76,7 +76,7 @@ async fn the_embedded_migrations_are_the_files() {
 async fn a_worker_needs_no_right_to_make_tables() {
     use fetch_etl_core::Sink;
 
-    use crate::support::{Role, bad, batch};
+    use crate::support::{bad, batch};
 
     let mut bench = Bench::open().await;
     let role = Role::create(&mut bench, "worker").await;
@@ -172,6 +172,65 @@ async fn the_ledger_before_0013_is_known_until_it_is_past_retention() {
     assert_eq!(bench.write(vec![good("today")]).await.unwrap(), report(0, 1, 0));
 }
 
+/// A copy of it came under the same key, sent by somebody who did not say when the original was, and was rejected after the migration.
+#[tokio::test]
+async fn a_time_that_the_quarantine_knew_before_0013_is_not_forgotten() {
+    let database = TestDatabase::create().await;
+    let mut outside = database.connect().await;
+    let (older, newer) = files_before_and_from("0013");
+    for file in older {
+        execute(&mut outside, &file).await;
+    }
+    let original = good("m").sent_days_ago(6);
+    let rejected = format!(
+        "INSERT INTO etl.quarantine (key, reason, body_bytes, receive_count, sent_at)
+        VALUES ('m', 'invalid_json', 1, 1, to_timestamp({} / 1000.0))",
+        original.sent_at
+    );
+    execute(&mut outside, &rejected).await;
+    for file in newer {
+        execute(&mut outside, &file).await;
+    }
+    let bench = Bench { sink: sink_on(&database).await.into(), outside, database };
+    let copy = || good("m").sent_days_ago(1).named_by_producer();
+    assert_eq!(bench.write(vec![original]).await.unwrap(), report(1, 0, 0));
+    let broken = Message { body: "no JSON".to_owned(), ..copy() };
+    assert_eq!(bench.write(vec![broken]).await.unwrap(), report(0, 0, 1));
+    assert_eq!(bench.write(vec![copy()]).await.unwrap(), report(0, 1, 0));
+}
+
+/// The owner of what was there owns what takes its place: functions of before act on it with their owner's rights.
+#[tokio::test]
+async fn what_0013_makes_belongs_to_the_ledgers_owner() {
+    let database = TestDatabase::create().await;
+    let mut outside = database.connect().await;
+    let (older, newer) = files_before_and_from("0013");
+    for file in older {
+        execute(&mut outside, &file).await;
+    }
+    let mut bench = Bench { sink: sink_on(&database).await.into(), outside, database };
+    let owner = Role::create(&mut bench, "owner").await;
+    let owned = format!(
+        "GRANT ALL ON SCHEMA etl TO {0}; ALTER TABLE etl.ledger OWNER TO {0}; ALTER TABLE etl.ledger_undated OWNER TO {0};
+        ALTER FUNCTION etl.ensure_ledger_partitions OWNER TO {0}; ALTER FUNCTION etl.prune_ledger OWNER TO {0}",
+        owner.quoted()
+    );
+    bench.execute(&owned).await;
+    for file in newer {
+        bench.execute(&file).await;
+    }
+    let foreign = format!(
+        "SELECT count(*) FROM (SELECT relowner AS owner FROM pg_class WHERE oid IN ('etl.ledger'::regclass, 'etl.ledger_undated'::regclass)
+        UNION ALL SELECT proowner FROM pg_proc WHERE pronamespace = 'etl'::regnamespace AND proname ~ '^ledger_[aft]') AS made
+        WHERE owner <> '{}'::regrole",
+        owner.quoted()
+    );
+    assert_eq!(bench.one::<i64>(&foreign).await, 0);
+    bench.execute(&format!("GRANT SELECT ON etl.quarantine TO {}", owner.quoted())).await;
+    assert_eq!(bench.write(vec![good("m")]).await.unwrap(), report(1, 0, 0));
+    owner.drop(&mut bench).await;
+}
+
 #[tokio::test]
 async fn a_ledger_with_nothing_in_it_leaves_nothing_behind() {
     let mut bench = Bench::open().await;
@@ -183,7 +242,7 @@ async fn a_ledger_with_nothing_in_it_leaves_nothing_behind() {
 async fn a_role_that_wrote_before_the_roles_came_goes_on_writing() {
     use fetch_etl_core::Sink;
 
-    use crate::support::{Role, bad, batch};
+    use crate::support::{bad, batch};
 
     let database = TestDatabase::create().await;
     let mut outside = database.connect().await;

@@ -297,12 +297,18 @@ pub(super) fn plain(bytes: &[u8]) -> usize {
 fn unescape(text: &str) -> Option<Pii<Vec<u8>>> {
     // It only gets shorter, so this is never moved.
     let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let done = unescape_into(text.as_bytes(), &mut out);
+    // What was read of a bad one is zeroized, too.
+    let out = Pii::new(out);
+    done.map(|()| out)
+}
+
+fn unescape_into(mut rest: &[u8], out: &mut Vec<u8>) -> Option<()> {
     loop {
         let (before, behind) = rest.split_at(plain(rest));
         out.extend_from_slice(before);
         let [b'\\', escape, after @ ..] = behind else {
-            return behind.is_empty().then(|| Pii::new(out));
+            return behind.is_empty().then_some(());
         };
         rest = after;
         let byte = match escape {
