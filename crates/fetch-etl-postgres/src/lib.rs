@@ -44,7 +44,8 @@
 //!   is remembered like a producer's. Only where a message is delivered first outside and then inside of the retained days, or
 //!   the other way round, it may be stored twice; no queue that forgets messages before the ledger does gives cause for that.
 //! - The same text as a queue's **and** as a producer's key comes from a replay out of the quarantine. So a key that the quarantine
-//!   knows is looked for as both, under the times that the quarantine knows of it, one such batch at a time.
+//!   knows is looked for as both, under the times that the quarantine knows of it, one such batch at a time. (A message that was stored and
+//!   never quarantined is not known there: a producer's key of the same text is another message then.)
 //!
 //! All of it is enforced by unique indexes, or under a lock: writers in any number of processes may race.
 //!
