@@ -238,16 +238,17 @@ BEGIN
 END
 $$;
 
--- Those of the keys that the quarantine knows. Each is looked up: a plan that reads the quarantine, made while that was small, would be kept
--- when it is not.
+-- Those of the keys that the quarantine knows. Planned for each call, by the quarantine's size: a plan that reads it, made while it was small,
+-- must not be kept when it is not, and as long as it is small, looking each key up costs more than all the rest of the ledger.
 CREATE FUNCTION etl.quarantined(keys text[]) RETURNS SETOF text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
+SET jit = off
 AS $$
 BEGIN
     RETURN QUERY
-    SELECT k.key FROM unnest(keys) AS k (key) WHERE (SELECT true FROM etl.quarantine AS q WHERE q.key = k.key);
+    SELECT k.key FROM unnest(keys) AS k (key) WHERE EXISTS (SELECT FROM etl.quarantine AS q WHERE q.key = k.key);
 END
 $$;
 

@@ -104,16 +104,18 @@ async fn a_large_quarantine_is_looked_up_not_read() {
     };
     bench.execute(&reject(1, 20)).await;
     let plan =
-        "SELECT count(*) FROM etl.quarantined(ARRAY(SELECT 'x-' || n FROM generate_series(1, 100) AS n))";
+        "SELECT count(*) FROM etl.quarantined(ARRAY(SELECT 'x-' || n FROM generate_series(1, 10) AS n))";
     for _ in 0..8 {
         bench.one::<i64>(plan).await;
     }
-    bench.execute(reject(21, 5_000).split(';').next().unwrap()).await;
+    bench.execute(reject(21, 50_000).split(';').next().unwrap()).await;
     let reads = "SELECT pg_stat_get_xact_numscans('etl.quarantine'::regclass), pg_stat_get_xact_tuples_returned('etl.quarantine'::regclass)";
     let mut transaction = bench.outside.begin().await.unwrap();
+    // Of the whole session, as long as it has not reported them.
+    let before: (i64, i64) = sqlx::query_as(reads).fetch_one(&mut *transaction).await.unwrap();
     sqlx::query(plan).execute(&mut *transaction).await.unwrap();
-    let (scans, rows): (i64, i64) = sqlx::query_as(reads).fetch_one(&mut *transaction).await.unwrap();
-    assert_eq!((scans, rows), (0, 0), "the table was read from its beginning");
+    let after: (i64, i64) = sqlx::query_as(reads).fetch_one(&mut *transaction).await.unwrap();
+    assert_eq!(after, before, "the table was read from its beginning");
 }
 
 /// A message is quarantined, the cause is removed, and then it comes twice: from the queue, and replayed from the quarantine
