@@ -164,7 +164,7 @@ fn without_clock(shown: &str) -> String {
 /// Everything that the core says of a message: names of types, fields and reasons.
 #[rustfmt::skip]
 const WORDS: &[&str] = &[
-    "Delivery", "id", "attempt", "sent_at", "sent_at_known", "true", "body_bytes", "UnixMillis", "Some", "None", "Pii", "pii",
+    "Delivery", "id", "attempt", "sent_at", "queued_at", "body_bytes", "UnixMillis", "Some", "None", "Pii", "pii",
     "Staged", "batch", "Batch", "rows", "rejects", "unknown_fields", "non_canonical", "group", "LeaseGroup", "slots",
     "Slot", "receipt", "Receipt", "trace", "state", "renewed_ms", "extending", "false", "received_at",
     "Masked", "key", "MessageKey", "attribute", "LoginRow", "mask_key_id", "KeyId", "Held", "held",

@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::stage::seal;
 use crate::{
-    Committed, ErrorClass, Held, KeyOrigin, MessageKey, Pii, Reject, RejectReason, Rejected, Returned,
-    Sealer, Sink, SinkCode, SinkError, UnixMillis, VaultEntry, WriteReport,
+    Committed, ErrorClass, Held, MessageKey, Pii, Reject, RejectReason, Rejected, Returned, Sealer, Sink,
+    SinkCode, SinkError, UnixMillis, VaultEntry, WriteReport,
 };
 
 /// A row whose personal fields went through a [`Masker`](crate::Masker), with what the ledger needs to know of its message.
@@ -17,7 +17,7 @@ use crate::{
 /// # use fetch_etl_core::{Held, Masked, MessageKey, UnixMillis};
 /// fn forge(row: String, key: MessageKey, held: Held) -> Masked<String> {
 ///     let sent_at = UnixMillis::new(0);
-///     Masked { row, key, id: None, attempt: 1, sent_at, sent_at_known: true, body_bytes: 0, body: None, vault: vec![], held }
+///     Masked { row, key, id: None, attempt: 1, sent_at, queued_at: None, body_bytes: 0, body: None, vault: vec![], held }
 /// }
 /// ```
 ///
@@ -29,7 +29,7 @@ pub struct Masked<R> {
     pub(crate) id: Option<Box<str>>,
     pub(crate) attempt: u32,
     pub(crate) sent_at: UnixMillis,
-    pub(crate) sent_at_known: bool,
+    pub(crate) queued_at: Option<UnixMillis>,
     pub(crate) body_bytes: u32,
     pub(crate) body: Option<Pii<Vec<u8>>>,
     pub(crate) vault: Vec<VaultEntry>,
@@ -52,7 +52,7 @@ impl<R> Masked<R> {
     /// When the queue says that the message was sent, where key and time are the same at every delivery: the ledger may keep the key
     /// under that time. `None` for a producer's key, which may be sent again, and where the source knows no times.
     pub fn queued_at(&self) -> Option<UnixMillis> {
-        (self.sent_at_known && self.key.origin() == KeyOrigin::MessageId).then_some(self.sent_at)
+        self.queued_at
     }
     /// The hold on the message.
     pub fn held(&self) -> &Held {
@@ -73,7 +73,7 @@ impl<R> Masked<R> {
             id: self.id,
             attempt: self.attempt,
             sent_at: self.sent_at,
-            sent_at_known: self.sent_at_known,
+            queued_at: self.queued_at,
             body_bytes: self.body_bytes,
             held: self.held,
         }

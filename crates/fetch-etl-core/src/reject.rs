@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::{Held, KeyOrigin, MessageKey, SealedBody, SinkCode, UnixMillis};
+use crate::{Held, MessageKey, SealedBody, SinkCode, UnixMillis};
 
 /// Why a message cannot become a row. Closed: a reason never holds a value of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -139,7 +139,7 @@ pub struct Rejected {
     pub(crate) id: Option<Box<str>>,
     pub(crate) attempt: u32,
     pub(crate) sent_at: UnixMillis,
-    pub(crate) sent_at_known: bool,
+    pub(crate) queued_at: Option<UnixMillis>,
     pub(crate) body_bytes: u32,
     pub(crate) sealed: Option<SealedBody>,
     pub(crate) held: Held,
@@ -172,7 +172,7 @@ impl Rejected {
     }
     /// When the queue says that it was sent; see [`Masked::queued_at`](crate::Masked::queued_at).
     pub fn queued_at(&self) -> Option<UnixMillis> {
-        (self.sent_at_known && self.key.origin() == KeyOrigin::MessageId).then_some(self.sent_at)
+        self.queued_at
     }
     /// Length of the whole body in bytes.
     pub fn body_bytes(&self) -> u32 {

@@ -127,6 +127,7 @@ impl<S: EventSchema> Stager<S> {
             // The queue's own id identifies a reject whose key cannot be stored.
             _ => (MessageKey::new(id, KeyOrigin::MessageId), None),
         };
+        let queued_at = (sent_at_known && key.origin() == KeyOrigin::MessageId).then_some(sent_at);
         match decoded {
             Ok((decoded, vault)) => {
                 staged.unknown_fields += u64::from(decoded.unknown_fields);
@@ -144,7 +145,7 @@ impl<S: EventSchema> Stager<S> {
                     id,
                     attempt,
                     sent_at,
-                    sent_at_known,
+                    queued_at,
                     body_bytes,
                     body,
                     vault,
@@ -160,7 +161,7 @@ impl<S: EventSchema> Stager<S> {
                     id,
                     attempt,
                     sent_at,
-                    sent_at_known,
+                    queued_at,
                     body_bytes,
                     sealed,
                     held,
