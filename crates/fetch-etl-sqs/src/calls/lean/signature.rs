@@ -139,11 +139,7 @@ fn sensitive(text: &str) -> Option<HeaderValue> {
 
 /// Appends a hash, hexadecimal.
 fn push_sha256(text: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in Sha256::digest(bytes) {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
+    text.push_str(&hex::encode(Sha256::digest(bytes)));
 }
 
 /// What stands in the header `Host`: HTTP clients leave out a port that goes without saying.
