@@ -91,11 +91,12 @@ impl Sink<LoginRow> for PostgresSink {
             stored = self.store(&rows, &rejects, &entries).await;
         }
         let Stored { inserted, erased, .. } = stored?;
-        self.ledger.note_repeats(batch.rows().len() as u64 > inserted);
+        let duplicates = batch.rows().len() as u64 - inserted;
+        self.ledger.note_repeats(duplicates > 0);
         self.ledger.prune_if_due(&self.sessions).await;
         Ok(WriteReport {
             inserted,
-            duplicates: batch.rows().len() as u64 - inserted,
+            duplicates,
             quarantined: batch.rejects().len() as u64,
             erased: count_of(&erased, batch),
         })

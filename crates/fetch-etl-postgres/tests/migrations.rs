@@ -93,40 +93,43 @@ async fn a_worker_needs_no_right_to_make_tables() {
     role.drop(&mut bench).await;
 }
 
-/// The migrations before this one, and all from it on.
-fn files_before_and_from(number: &str) -> (Vec<String>, Vec<String>) {
+/// A database with the migrations before this one, and what the others say, it included: each to be applied by itself.
+async fn before(number: &str) -> (Bench, Vec<String>) {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
     let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
     let is_older = |file: &std::path::PathBuf| file.file_name().unwrap().to_str().unwrap() < number;
     let (older, newer): (Vec<_>, Vec<_>) = files.into_iter().partition(is_older);
-    let read = |files: Vec<std::path::PathBuf>| {
-        files.into_iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+    let read = |files: &[std::path::PathBuf]| -> Vec<_> {
+        files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
     };
-    (read(older), read(newer))
+    let database = TestDatabase::create().await;
+    let outside = database.connect().await;
+    let mut bench = Bench { sink: sink_on(&database).await.into(), outside, database };
+    apply(&mut bench, &read(&older)).await;
+    (bench, read(&newer))
+}
+
+async fn apply(bench: &mut Bench, files: &[String]) {
+    for file in files {
+        bench.execute(file).await;
+    }
 }
 
 /// Whether a rotation of before came to its end, nobody wrote down.
 #[tokio::test]
 async fn a_vault_that_was_rotated_before_0012_is_taken_as_in_the_middle_of_it() {
     for sealed_mask in [None, Some("sha512('x')")] {
-        let database = TestDatabase::create().await;
-        let mut outside = database.connect().await;
-        let (older, newer) = files_before_and_from("0012");
-        for file in older {
-            execute(&mut outside, &file).await;
-        }
+        let (mut bench, newer) = before("0012").await;
         let (mask, key) = sealed_mask.map_or(("NULL", "NULL"), |mask| (mask, "1"));
         let entry = format!(
             "SELECT etl.put_policy_in_force('m', 2, 'c', 'd', 1, NULL);
             INSERT INTO etl.pii_vault (field, mask, mask_key_id, dek_id, ciphertext, sealed_mask, sealed_key_id)
             VALUES ('ip', sha512('y'), 2, '', '', {mask}, {key})"
         );
-        execute(&mut outside, &entry).await;
-        for file in newer {
-            execute(&mut outside, &file).await;
-        }
-        let target = sink_on(&database).await.unfinished_rotation().await.unwrap();
+        bench.execute(&entry).await;
+        apply(&mut bench, &newer).await;
+        let target = bench.sink.unfinished_rotation().await.unwrap();
         assert_eq!(target.map(fetch_etl_core::KeyId::get), sealed_mask.map(|_| 2));
     }
 }
@@ -134,23 +137,15 @@ async fn a_vault_that_was_rotated_before_0012_is_taken_as_in_the_middle_of_it() 
 /// Messages that were stored, and come again after it.
 #[tokio::test]
 async fn the_ledger_before_0013_is_known_until_it_is_past_retention() {
-    let database = TestDatabase::create().await;
-    let mut outside = database.connect().await;
-    let (older, newer) = files_before_and_from("0013");
-    for file in older {
-        execute(&mut outside, &file).await;
-    }
+    let (mut bench, newer) = before("0013").await;
     let stored = "SELECT etl.ensure_ledger_partitions(ARRAY[etl.utc_today(), etl.utc_today() - 20], 35);
         INSERT INTO etl.ledger (key, day, recorded_on) VALUES
             ('today', etl.utc_today(), etl.utc_today()), ('then', etl.utc_today() - 20, etl.utc_today() - 20),
             ('named', '-infinity', etl.utc_today() - 20), ('other day', etl.utc_today() - 20, etl.utc_today());
         INSERT INTO etl.quarantine (key, reason, body_bytes, receive_count, sent_at)
         VALUES ('then', 'invalid_json', 1, 1, now() - interval '20 days')";
-    execute(&mut outside, stored).await;
-    for file in newer {
-        execute(&mut outside, &file).await;
-    }
-    let mut bench = Bench { sink: sink_on(&database).await.into(), outside, database };
+    bench.execute(stored).await;
+    apply(&mut bench, &newer).await;
     let messages = || {
         vec![
             good("today"),
@@ -175,23 +170,15 @@ async fn the_ledger_before_0013_is_known_until_it_is_past_retention() {
 /// A copy of it came under the same key, sent by somebody who did not say when the original was, and was rejected after the migration.
 #[tokio::test]
 async fn a_time_that_the_quarantine_knew_before_0013_is_not_forgotten() {
-    let database = TestDatabase::create().await;
-    let mut outside = database.connect().await;
-    let (older, newer) = files_before_and_from("0013");
-    for file in older {
-        execute(&mut outside, &file).await;
-    }
+    let (mut bench, newer) = before("0013").await;
     let original = good("m").sent_days_ago(6);
     let rejected = format!(
         "INSERT INTO etl.quarantine (key, reason, body_bytes, receive_count, sent_at)
         VALUES ('m', 'invalid_json', 1, 1, to_timestamp({} / 1000.0))",
         original.sent_at
     );
-    execute(&mut outside, &rejected).await;
-    for file in newer {
-        execute(&mut outside, &file).await;
-    }
-    let bench = Bench { sink: sink_on(&database).await.into(), outside, database };
+    bench.execute(&rejected).await;
+    apply(&mut bench, &newer).await;
     let copy = || good("m").sent_days_ago(1).named_by_producer();
     assert_eq!(bench.write(vec![original]).await.unwrap(), report(1, 0, 0));
     let broken = Message { body: "no JSON".to_owned(), ..copy() };
@@ -202,13 +189,7 @@ async fn a_time_that_the_quarantine_knew_before_0013_is_not_forgotten() {
 /// The owner of what was there owns what takes its place: functions of before act on it with their owner's rights.
 #[tokio::test]
 async fn what_0013_makes_belongs_to_the_ledgers_owner() {
-    let database = TestDatabase::create().await;
-    let mut outside = database.connect().await;
-    let (older, newer) = files_before_and_from("0013");
-    for file in older {
-        execute(&mut outside, &file).await;
-    }
-    let mut bench = Bench { sink: sink_on(&database).await.into(), outside, database };
+    let (mut bench, newer) = before("0013").await;
     let owner = Role::create(&mut bench, "owner").await;
     let owned = format!(
         "GRANT ALL ON SCHEMA etl TO {0}; ALTER TABLE etl.ledger OWNER TO {0}; ALTER TABLE etl.ledger_undated OWNER TO {0};
@@ -216,9 +197,7 @@ async fn what_0013_makes_belongs_to_the_ledgers_owner() {
         owner.quoted()
     );
     bench.execute(&owned).await;
-    for file in newer {
-        bench.execute(&file).await;
-    }
+    apply(&mut bench, &newer).await;
     let foreign = format!(
         "SELECT count(*) FROM (SELECT relowner AS owner FROM pg_class WHERE oid IN ('etl.ledger'::regclass, 'etl.ledger_undated'::regclass)
         UNION ALL SELECT proowner FROM pg_proc WHERE pronamespace = 'etl'::regnamespace AND proname ~ '^ledger_[aft]') AS made
@@ -244,13 +223,7 @@ async fn a_role_that_wrote_before_the_roles_came_goes_on_writing() {
 
     use crate::support::{bad, batch};
 
-    let database = TestDatabase::create().await;
-    let mut outside = database.connect().await;
-    let (older, newer) = files_before_and_from("0006");
-    for file in older {
-        execute(&mut outside, &file).await;
-    }
-    let mut bench = Bench { sink: sink_on(&database).await.into(), outside, database };
+    let (mut bench, newer) = before("0006").await;
     let role = Role::create(&mut bench, "worker").await;
     let grants = format!(
         "GRANT USAGE ON SCHEMA etl TO \"{0}\";
@@ -260,9 +233,7 @@ async fn a_role_that_wrote_before_the_roles_came_goes_on_writing() {
         role.name
     );
     bench.execute(&grants).await;
-    for file in newer {
-        bench.execute(&file).await;
-    }
+    apply(&mut bench, &newer).await;
     let sink = role.sink(&bench.database).await;
     sink.check_schema().await.unwrap();
     assert_eq!(sink.write(&batch(vec![good("m-1"), bad("r-1")])).await.unwrap(), report(1, 0, 1));
